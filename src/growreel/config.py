@@ -1,0 +1,294 @@
+"""One tree of frozen dataclasses. A field's docstring is its help text; the tree is the YAML of a preset and of a run folder.
+
+Pure Python: a machine without a command-line parser, or without torch, can read and write configurations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from growreel.errors import GrowreelError
+from growreel.growth import GrowthPlan, Order, Size, Stage, ladder
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of a plan written out by hand; what is left out comes from `growth`."""
+
+    size: str
+    """Extent of the clips at this stage, TxHxW."""
+    fade_clips: int | None = None
+    """Clips shown while this stage fades in."""
+    stable_clips: int | None = None
+    """Clips shown after the fade."""
+    minibatch: int | None = None
+    """Clips per step over all processes."""
+    learning_rate: float | None = None
+    """Adam's step size for both networks."""
+
+
+@dataclass(frozen=True)
+class GrowthConfig:
+    """Which sizes the model passes through and how long it stays at each."""
+
+    target: str = "16x64x64"
+    """Size of the finished clips, TxHxW. Not used when `stages` is given."""
+    order: Order = "paper"
+    """What grows first: `space` (then time), `time` (then space), `joint` (both together), `paper` (both and space alone in turns)."""
+    base: str = "4x4x4"
+    """Size of the first stage; it need not be a cube (4x3x4 gives 4:3 pictures, 16x4x4 grows resolution alone)."""
+    stages: tuple[StageConfig, ...] = ()
+    """The plan written out, instead of `target`, `order` and `base`. In YAML a plain size stands for a stage with defaults."""
+    fade_clips: int = 600_000
+    """Real clips shown while a stage fades in."""
+    stable_clips: int = 600_000
+    """Real clips shown at a stage after its fade (the first stage has only these)."""
+    minibatch: int | None = None
+    """Clips per step over all processes; None takes the paper's: 32 up to 8x8x8, 16 up to 16x32x32, 8 up to 32x128x128, then 4."""
+    learning_rate: float = 0.001
+    """Adam's step size for both networks."""
+
+    def plan(self) -> GrowthPlan:
+        """Resolve into a GrowthPlan. Raises GrowreelError naming the field that does not fit."""
+        stages = self.stages or tuple(
+            StageConfig(str(size))
+            for size in ladder(Size.parse(self.target, "--target"), self.order, Size.parse(self.base, "--growth.base"))
+        )
+        return GrowthPlan(tuple(self._stage(stage, first=i == 0) for i, stage in enumerate(stages)))
+
+    def _stage(self, stage: StageConfig, first: bool) -> Stage:
+        size = Size.parse(stage.size, "growth.stages")
+        fade_clips = self.fade_clips if stage.fade_clips is None else stage.fade_clips
+        minibatch = self.minibatch if stage.minibatch is None else stage.minibatch
+        return Stage(
+            size=size,
+            fade_clips=0 if first and stage.fade_clips is None else fade_clips,
+            stable_clips=self.stable_clips if stage.stable_clips is None else stage.stable_clips,
+            minibatch=paper_minibatch(size) if minibatch is None else minibatch,
+            learning_rate=self.learning_rate if stage.learning_rate is None else stage.learning_rate,
+        )
+
+
+def paper_minibatch(size: Size) -> int:
+    """Minibatch that the paper's table gives a stage of this many voxels (12 GB card)."""
+    limits = ((8 * 8 * 8, 32), (16 * 32 * 32, 16), (32 * 128 * 128, 8))
+    return next((minibatch for voxels, minibatch in limits if size.voxels <= voxels), 4)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Widths of generator and discriminator."""
+
+    base_channels: int = 1024
+    """Channels are min(base / 2^i, max) with i = log2(height) - 1 (ProGAN's fmap_base)."""
+    max_channels: int = 128
+    """Upper limit of channels (ProGAN's fmap_max)."""
+    latent_dim: int = 128
+    """Length of the latent vector."""
+    feature_dim: int = 128
+    """Length of the discriminator's feature vector, on which the loss's critic head works."""
+    image_channels: int | None = None
+    """Colour channels of a clip, 1 or 3; None takes the store's."""
+
+
+@dataclass(frozen=True)
+class SlicedConfig:
+    """The SWGAN loss."""
+
+    matrices: int = 1
+    """Orthogonal matrices; there are matrices * feature_dim slices."""
+    gradient_weight: float = 50.0
+    """Weight of the zero-centred gradient penalty."""
+    feature_penalty: Literal["released", "slope", "none"] = "released"
+    """Second penalty, on the 1-D functions: as in the released code, on their true slope, or none."""
+    feature_weight: float = 10.0
+    """Weight of the second penalty."""
+    feature_target: float | None = None
+    """Target of the second penalty; None takes the form's own: 0.01 for `released`, 1 for `slope`."""
+    matrix_lr_scale: float = 1.0
+    """Factor on the learning rate of the orthogonal matrices; 1 / sqrt(feature_dim) equals the other layers' relative step."""
+
+
+@dataclass(frozen=True)
+class WassersteinGPConfig:
+    """The WGAN-GP loss, the paper's baseline."""
+
+    gradient_weight: float = 10.0
+    """Weight of the gradient penalty."""
+    gradient_target: float = 1.0
+    """Norm that the gradient is drawn to."""
+    drift_weight: float = 0.001
+    """Weight of the squared scores of real clips."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which adversarial loss, and its settings."""
+
+    name: Literal["swgan", "wgan-gp"] = "swgan"
+    """The loss; the settings of the other one are ignored."""
+    swgan: SlicedConfig = field(default_factory=SlicedConfig)
+    """Settings of `swgan`."""
+    wgan_gp: WassersteinGPConfig = field(default_factory=WassersteinGPConfig)
+    """Settings of `wgan-gp`."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, for generator and discriminator alike."""
+
+    beta1: float = 0.0
+    """Decay of the first moment."""
+    beta2: float = 0.99
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    reset: Literal["stage", "phase"] = "phase"
+    """When the moments start anew: with every stage, or also when a fade ends (the released code)."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop around the step. Every interval is in real clips shown."""
+
+    seed: int = 0
+    """Seed of initial weights, order of clips, and noise."""
+    clips: int | None = None
+    """Stop after so many real clips shown; None trains to the end of the plan."""
+    critic_steps: int = 1
+    """Discriminator steps per generator step, each on new real clips."""
+    ema_decay: float = 0.999
+    """Decay per step of the generator's moving average, which is what is sampled and saved."""
+    mirror: bool = True
+    """Mirror half of the clips left to right, whole clips at a time."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the convolutions; penalties, head, EMA and optimiser are float32 in both."""
+    device: str = "auto"
+    """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
+    stats_interval: int = 2_000
+    """Between lines of stats.jsonl."""
+    sample_interval: int = 20_000
+    """Between sample grids."""
+    checkpoint_interval: int = 50_000
+    """Between checkpoints (and model files)."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints to keep. Model files are all kept."""
+    sample_count: int = 16
+    """Clips in a sample grid."""
+    explosion_limit: float = 1e6
+    """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run, apart from the clips."""
+
+    growth: GrowthConfig = field(default_factory=GrowthConfig)
+    """The growth plan."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The networks."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """The adversarial loss."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimiser."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The loop."""
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with growreel."""
+    folder = resources.files("growreel") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> Config:
+    """The shipped preset `name`. Raises GrowreelError listing the names there are."""
+    if name not in preset_names():
+        raise GrowreelError(f"--preset {name}: there is no such preset; choose one of {', '.join(preset_names())}")
+    text = (resources.files("growreel") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    return from_dict(yaml.safe_load(text) or {}, f"preset {name}")
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML file. Raises GrowreelError naming the file and the key or value that is wrong."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GrowreelError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise GrowreelError(f"{path}: is not YAML ({error})") from error
+    return from_dict(tree or {}, str(path))
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain dicts and lists, as stored in YAML, checkpoints and model files."""
+    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return plain
+
+
+def to_yaml(config: Config) -> str:
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def from_dict(tree: Any, where: str) -> Config:
+    """Build a Config from nested dicts; missing keys keep their defaults. Raises GrowreelError naming `where` and the bad key."""
+    config = _convert(tree, Config, where)
+    assert isinstance(config, Config)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    """Check `value` against the annotation `kind` and convert it; `where` is the path of keys for the error."""
+    if dataclasses.is_dataclass(kind):
+        return _convert_dataclass(value, kind, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise GrowreelError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _convert(value, next(a for a in arguments if a is not types.NoneType), where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise GrowreelError(f"{where}: {value!r} is not a list")
+        return tuple(_convert(entry, arguments[0], f"{where}[{i}]") for i, entry in enumerate(value))
+    if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-8 as text
+        except ValueError:
+            pass
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise GrowreelError(f"{where}: {value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _convert_dataclass(value: Any, kind: Any, where: str) -> Any:
+    if kind is StageConfig and isinstance(value, str):
+        return StageConfig(value)
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, dict):
+        raise GrowreelError(f"{where}: {value!r} is not a mapping of names to values")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(map(str, value)) - set(hints))
+    if unknown:
+        raise GrowreelError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(hints)}")
+    return kind(
+        **{key: _convert(entry, hints[key], f"{where}: {key}" if "." not in where else f"{where}.{key}") for key, entry in value.items()}
+    )

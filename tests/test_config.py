@@ -1,0 +1,95 @@
+"""The configuration tree: presets, YAML, and errors that name the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+from growreel import config as config_module
+from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, paper_minibatch, preset_names, to_yaml
+from growreel.errors import GrowreelError
+from growreel.growth import Size
+from growreel.models import build_discriminator, build_generator
+
+
+def test_the_presets_that_the_readme_names_exist() -> None:
+    assert {"demo", "weizmann-64", "ucf101-128", "trailerfaces-256", "golf-128"} <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_parses_and_builds(name: str, tmp_path: Path) -> None:
+    config = load_preset(name)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "config.yaml") == config
+    colored = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
+    assert build_generator(colored).plan == build_discriminator(colored).plan == config.growth.plan()
+    assert config.growth.plan().sizes[-1] == Size.parse(config.growth.target), "target and stages of a preset must agree"
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"growht": {}}, "here: unknown key 'growht'; known are growth"),
+        ({"training": {"sead": 1}}, "training: unknown key 'sead'"),
+        ({"training": {"seed": "x"}}, "seed: 'x' is not of type int"),
+        ({"training": {"mirror": 1}}, "mirror: 1 is not of type bool"),
+        ({"training": {"seed": True}}, "seed: True is not of type int"),
+        ({"loss": {"name": "gan"}}, "name: 'gan' is not one of swgan, wgan-gp"),
+        ({"growth": {"stages": "4x4x4"}}, "stages: '4x4x4' is not a list"),
+        ({"growth": {"stages": [{"size": "4x4x4", "clips": 3}]}}, r"stages\[0\]: unknown key 'clips'"),
+        ({"growth": [1]}, r"growth: \[1\] is not a mapping"),
+        ([], "is not a mapping"),
+    ],
+)
+def test_errors_name_the_key_and_the_value(tree: object, message: str) -> None:
+    with pytest.raises(GrowreelError, match=message):
+        from_dict(tree, "here")
+
+
+def test_yaml_numbers_and_plain_sizes(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("growth:\n  stages: [4x4x4, {size: 8x8x8, fade_clips: 5}]\noptimizer: {eps: 1e-7}\n")
+    config = load_config(tmp_path / "c.yaml")
+    assert config.growth.stages == (StageConfig("4x4x4"), StageConfig("8x8x8", fade_clips=5))
+    assert config.optimizer.eps == 1e-7
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(GrowreelError, match=r"nowhere.yaml: cannot be read"):
+        load_config(tmp_path / "nowhere.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(GrowreelError, match=r"bad.yaml: is not YAML"):
+        load_config(tmp_path / "bad.yaml")
+    with pytest.raises(GrowreelError, match="--preset huge: there is no such preset; choose one of demo"):
+        load_preset("huge")
+
+
+def test_schedule_defaults_and_overrides() -> None:
+    growth = GrowthConfig(
+        stages=(StageConfig("4x4x4"), StageConfig("8x8x8", minibatch=3, learning_rate=0.5, fade_clips=7)), fade_clips=10, stable_clips=20
+    )
+    first, second = growth.plan().stages
+    assert (first.fade_clips, first.stable_clips, first.minibatch, first.learning_rate) == (0, 20, 32, 0.001)
+    assert (second.fade_clips, second.stable_clips, second.minibatch, second.learning_rate) == (7, 20, 3, 0.5)
+
+
+def test_minibatches_of_the_paper() -> None:
+    table = {"4x4x4": 32, "8x8x8": 32, "8x16x16": 16, "16x32x32": 16, "16x64x64": 8, "32x128x128": 8, "32x256x256": 4}
+    assert {size: paper_minibatch(Size.parse(size)) for size in table} == table
+
+
+def test_every_field_is_documented() -> None:
+    """A field's docstring is its help text."""
+    kinds = [kind for _, kind in inspect.getmembers(config_module, inspect.isclass) if dataclasses.is_dataclass(kind)]
+    for kind in [kind for kind in kinds if kind.__module__ == config_module.__name__]:
+        lines = [line.strip() for line in inspect.getsource(kind).splitlines()]
+        for field in dataclasses.fields(kind):
+            at = next(i for i, line in enumerate(lines) if line.startswith(f"{field.name}:"))
+            assert lines[at + 1].startswith('"""'), f"{kind.__name__}.{field.name} has no docstring"
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().growth = GrowthConfig()  # type: ignore[misc]
