@@ -1,0 +1,18 @@
+"""Moving pictures in and out: the only part of growreel that knows codecs."""
+
+from growreel.video.pixels import resize, tile_grid
+from growreel.video.reading import Colors, DamagedError, MediaInfo, NotMediaError, probe, read_frames
+from growreel.video.writing import CLIP_SUFFIXES, write_clip
+
+__all__ = [
+    "CLIP_SUFFIXES",
+    "Colors",
+    "DamagedError",
+    "MediaInfo",
+    "NotMediaError",
+    "probe",
+    "read_frames",
+    "resize",
+    "tile_grid",
+    "write_clip",
+]

@@ -1,0 +1,47 @@
+"""Resampling frames and arranging them in grids."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def resize(frame: NDArray[np.uint8], height: int, width: int, box: tuple[float, float, float, float] | None = None) -> NDArray[np.uint8]:
+    """Resample the part `box` (top, left, bottom, right; default all) of a frame [h, w, c] to [height, width, c].
+
+    Shrinking averages areas, growing is bicubic. A part that has the size already is copied, not resampled.
+    """
+    from PIL import Image
+
+    top, left, bottom, right = box or (0, 0, *frame.shape[:2])
+    if (bottom - top, right - left) == (height, width):
+        top, left = int(top), int(left)
+        return np.ascontiguousarray(frame[top : top + height, left : left + width])
+    shrinking = bottom - top >= height and right - left >= width
+    method = Image.Resampling.BOX if shrinking else Image.Resampling.BICUBIC
+    return np.asarray(to_image(frame).resize((width, height), method, box=(left, top, right, bottom))).reshape(height, width, -1)
+
+
+def tile_grid(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+    """Arrange clips [n, t, h, w, c] in a grid [t, rows * h, columns * w, c], row by row; places left over are black.
+
+    `columns` defaults to what makes the grid as square as can be.
+    """
+    n, t, h, w, c = clips.shape
+    columns = columns or min(n, max(1, round(math.sqrt(n * h / w))))
+    rows = -(-n // columns)
+    padded = np.concatenate([clips, np.zeros((rows * columns - n, t, h, w, c), np.uint8)])
+    return padded.reshape(rows, columns, t, h, w, c).transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, c)
+
+
+def to_image(frame: NDArray[np.uint8]) -> Image:
+    """A frame [h, w, 1 or 3] as a Pillow image."""
+    from PIL import Image
+
+    return Image.fromarray(frame if frame.shape[2] == 3 else frame[..., 0])

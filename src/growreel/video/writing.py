@@ -1,0 +1,88 @@
+"""Writing clips as files to look at."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growreel.errors import GrowreelError
+from growreel.video.pixels import to_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CLIP_SUFFIXES = (".mp4", ".gif", ".webp", ".png", ".npy")
+
+
+def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float) -> None:
+    """Write a clip, uint8 [t, h, w, c] with c 1 or 3, in the format of the suffix.
+
+    `.mp4` (H.264; an odd edge is repeated once to make sizes even), `.gif` (one palette for the clip) and `.webp` (lossless), both
+    looping forever, `.png` (frames side by side), `.npy` (the array). Raises GrowreelError for another suffix or array.
+    """
+    path = Path(path)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] not in (1, 3) or not frames.size:
+        raise GrowreelError(f"{path}: a clip is a uint8 array [t, h, w, 1 or 3], not {frames.dtype} {list(frames.shape)}")
+    if not fps > 0:
+        raise GrowreelError(f"{path}: fps is {fps}; it must be positive")
+    match path.suffix.lower():
+        case ".npy":
+            np.save(path, frames)
+        case ".png":
+            to_image(np.concatenate(list(frames), axis=1)).save(path)
+        case ".webp":
+            first, *rest = [to_image(frame).convert("RGB") for frame in frames]
+            durations = _durations(len(frames), fps, unit=0.001, least=1)
+            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2)
+        case ".gif":
+            first, *rest = _with_palette(frames)
+            # GIF counts hundredths of a second, and browsers slow frames of less than two down to ten.
+            durations = [10 * each for each in _durations(len(frames), fps, unit=0.01, least=2)]
+            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
+        case ".mp4":
+            _write_mp4(path, frames, fps)
+        case suffix:
+            raise GrowreelError(f"{path}: cannot write {suffix or 'a file without a suffix'}; use {', '.join(CLIP_SUFFIXES)}")
+
+
+def _durations(count: int, fps: float, unit: float, least: int) -> list[int]:
+    """How many units each frame stays, so that frame k ends as near to (k + 1) / fps as whole units allow."""
+    ends = [math.floor(k / fps / unit + 0.5) for k in range(count + 1)]
+    return [max(least, after - before) for before, after in itertools.pairwise(ends)]
+
+
+def _with_palette(frames: NDArray[np.uint8]) -> list[Image]:
+    """Frames in one palette of 256 colours, drawn from all of them: it does not flicker from frame to frame."""
+    from PIL import Image
+
+    rgb = np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:3], 3)))
+    codes, places = np.unique(rgb.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32), return_inverse=True)
+    if len(codes) <= 256:  # Pillow would take colours close by
+        few = [to_image(indices[..., None]) for indices in places.reshape(frames.shape[:3]).astype(np.uint8)]
+        for image in few:
+            image.putpalette(np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8).tobytes())
+        return few
+    sample = rgb.reshape(-1, 1, 3)[:: max(1, rgb.size // 3 // 2**20)]
+    palette = Image.fromarray(sample).quantize(256, Image.Quantize.MEDIANCUT)
+    return [Image.fromarray(frame).quantize(palette=palette) for frame in rgb]
+
+
+def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+    import av
+
+    h, w = frames.shape[1:3]
+    even = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")  # yuv420p halves both axes
+    with av.open(path, "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16"})
+        stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
+        for frame in even:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3))), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
