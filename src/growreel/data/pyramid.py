@@ -1,0 +1,52 @@
+"""The space-time pyramid of a clip: which sizes a store keeps, and their exact box averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growreel.growth import Size
+
+
+def pyramid_sizes(size: Size) -> tuple[Size, ...]:
+    """The levels kept for clips of `size`, the full one first.
+
+    Space is halved (height and width together, while both are even and stay >= 2) at least once; each such size also comes
+    with time halved any number of times (while even). Fewer frames at full resolution is left out: it would cost the most.
+    """
+    levels, (t, h, w) = [size], size
+    while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 4:
+        h, w, frames = h // 2, w // 2, t
+        levels.append(Size(frames, h, w))
+        while frames % 2 == 0:
+            frames //= 2
+            levels.append(Size(frames, h, w))
+    return tuple(levels)
+
+
+def pyramid(clip: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the levels of `pyramid_sizes` for one clip, uint8 [t, h, w, c] each, in that order.
+
+    Every level is the box average of the full clip, rounded half up. Sums are kept as integers, so halving a level again adds
+    no rounding of its own.
+    """
+    yield clip
+    space: NDArray[Any] = clip.astype(np.uint32 if clip.size * 255 < 2**32 else np.uint64)
+    in_space = 1
+    while space.shape[1] % 2 == 0 and space.shape[2] % 2 == 0 and min(space.shape[1:3]) >= 4:
+        space = space[:, ::2] + space[:, 1::2]
+        space = space[:, :, ::2] + space[:, :, 1::2]
+        in_space *= 4
+        sums, in_box = space, in_space
+        yield _rounded(sums, in_box)
+        while sums.shape[0] % 2 == 0:
+            sums, in_box = sums[::2] + sums[1::2], in_box * 2
+            yield _rounded(sums, in_box)
+
+
+def _rounded(sums: NDArray[Any], count: int) -> NDArray[np.uint8]:
+    """sums / count, rounded half up."""
+    return ((sums + count // 2) // count).astype(np.uint8)

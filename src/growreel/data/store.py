@@ -1,0 +1,295 @@
+"""The clip store: a folder with `index.json` and, per pyramid level, uint8 shards `levels/<TxHxW>/<nnnnn>.npy` [n, t, h, w, c].
+
+Needs numpy alone, so a prepared store is read on machines without any video library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growreel.errors import GrowreelError
+from growreel.growth import Size
+
+FORMAT = "growreel-clip-store"
+VERSION = 1
+INDEX = "index.json"
+MAX_CACHED_FILES = 256  # of the 1,024 a process may usually open
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """Where a clip came from: path relative to SOURCE, number of its first frame there, index of its label or None."""
+
+    source: str
+    frame: int
+    label: int | None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a level: its path in the store, how many clips it holds, its checksum."""
+
+    file: str
+    clips: int
+    sha256: str
+
+
+class ClipStore:
+    """A prepared store, open for reading. `read` may be called from several threads.
+
+    Attributes: `path`, `size` (of the full level), `channels` (1 or 3), `fps` (of playing a full clip), `labels` (names),
+    `clips` (one ClipRecord each), `options` (what prepare was told), `skipped` (name and reason of sources left out).
+    """
+
+    def __init__(self, path: Path, index: dict[str, Any]) -> None:
+        """Use `ClipStore.open`."""
+        shape = index["shape"]
+        self.path = path
+        self.size = Size(int(shape["t"]), int(shape["h"]), int(shape["w"]))
+        self.channels = int(shape["c"])
+        self.fps = float(index["fps"])
+        self.labels: tuple[str, ...] = tuple(index["labels"])
+        self.clips = tuple(ClipRecord(source, int(frame), label) for source, frame, label in index["clips"])
+        self.options: dict[str, Any] = dict(index["options"])
+        self.skipped: tuple[tuple[str, str], ...] = tuple((name, reason) for name, reason in index["skipped"])
+        self._shards = {
+            Size.parse(name): tuple(Shard(str(s["file"]), int(s["clips"]), str(s["sha256"])) for s in shards)
+            for name, shards in index["levels"].items()
+        }
+        self._files: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> ClipStore:
+        """Open the store at `path`.
+
+        Raises GrowreelError, saying what to do, where there is no store, its format version is another one, its index is
+        damaged, or a shard is missing or has another length than the index says.
+        """
+        path = Path(path)
+        store = cls._from_index(path, read_index(path))
+        store._check_shards()
+        return store
+
+    @classmethod
+    def _from_index(cls, path: Path, index: dict[str, Any]) -> ClipStore:
+        try:
+            store = cls(path, index)
+            count = int(index["count"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GrowreelError(f"{path / INDEX}: damaged index ({type(error).__name__}: {error}); run prepare again") from error
+        counts = {len(store.clips), *(sum(shard.clips for shard in shards) for shards in store._shards.values())}
+        if counts != {count} or count < 1 or store.size not in store._shards:
+            raise GrowreelError(f"{path / INDEX}: damaged index (its clip counts or levels disagree); run prepare again")
+        return store
+
+    def _check_shards(self) -> None:
+        for size, shards in self._shards.items():
+            for shard in shards:
+                file = self.path / shard.file
+                expected = header_bytes(size, self.channels, shard.clips)
+                try:
+                    with file.open("rb") as stream:
+                        header, length = stream.read(len(expected)), os.fstat(stream.fileno()).st_size
+                except OSError as error:
+                    raise GrowreelError(f"{file}: shard cannot be read ({error.strerror}); restore it or run prepare again") from error
+                full = len(expected) + shard.clips * clip_bytes(size, self.channels)
+                if length != full:
+                    raise GrowreelError(f"{file}: shard has {length:,} bytes, should have {full:,}; restore it or run prepare again")
+                if header != expected:
+                    raise GrowreelError(f"{file}: shard has a damaged header; restore it or run prepare again")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files that `read` keeps open. A later `read` opens them again."""
+        with self._lock:
+            while self._files:
+                os.close(self._files.popitem()[1])
+
+    def levels(self) -> tuple[Size, ...]:
+        """The sizes stored, the full one first."""
+        return tuple(self._shards)
+
+    def level_for(self, size: Size) -> Size:
+        """The smallest stored level that is an integer multiple (>= 1) of `size` on every axis.
+
+        Averaging it over boxes of that multiple gives the clip at `size`. Raises GrowreelError if no level is.
+        """
+        fitting = [level for level in self._shards if all(have % want == 0 for have, want in zip(level, size, strict=True))]
+        if fitting:
+            return min(fitting, key=lambda level: level.voxels)
+        fits = Size(*(_largest_halving(have, want) for have, want in zip(self.size, size, strict=True)))
+        small = any(have < want for have, want in zip(self.size, size, strict=True))
+        problem = "are smaller than" if small else "are not a whole multiple of"
+        raise GrowreelError(
+            f"{self.path}: its clips, {self.size}, {problem} {size}; choose a target that fits, e.g. --target {fits}, "
+            f"or run prepare again with --size {size}"
+        )
+
+    def read(self, indices: Sequence[int], size: Size, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Read clips at a stored level, straight into `out` where given.
+
+        Args:
+            indices: clip numbers, each in [0, len(self)); in any order, repeats allowed.
+            size: one of `levels()`.
+            out: C-contiguous uint8 [n, t, h, w, c] to fill, e.g. the numpy view of a pinned tensor.
+
+        Returns:
+            uint8 [n, t, h, w, c]; `out` itself where given.
+
+        Raises:
+            GrowreelError: if `size` is not stored, an index is out of range, or a shard has become unreadable.
+        """
+        if size not in self._shards:
+            raise GrowreelError(f"{self.path}: no level {size}; stored are {', '.join(map(str, self._shards))}")
+        shape = (len(indices), *size, self.channels)
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise GrowreelError(f"out: must be a C-contiguous uint8 array {shape}, is {out.dtype} {out.shape}")
+        shards = self._shards[size]
+        per_shard, stride = shards[0].clips, clip_bytes(size, self.channels)
+        start = len(header_bytes(size, self.channels, per_shard))
+        for row, index in enumerate(map(int, indices)):
+            if not 0 <= index < len(self):
+                raise GrowreelError(f"{self.path}: no clip {index}; the store holds {len(self)}")
+            shard, place = shards[index // per_shard], index % per_shard
+            self._read_into(out[row], shard.file, start + place * stride)
+        return out
+
+    def _read_into(self, clip: NDArray[np.uint8], file: str, offset: int) -> None:
+        descriptor, cached = self._descriptor(file)
+        view = clip.reshape(-1).data
+        done = 0
+        try:
+            while done < len(view):
+                count = os.preadv(descriptor, [view[done:]], offset + done)
+                if count == 0:
+                    raise GrowreelError(f"{self.path / file}: ends too early; restore it or run prepare again")
+                done += count
+        except OSError as error:
+            raise GrowreelError(f"{self.path / file}: cannot be read ({error.strerror})") from error
+        finally:
+            if not cached:
+                os.close(descriptor)
+
+    def _descriptor(self, file: str) -> tuple[int, bool]:
+        """An open file and whether it stays open. Past the limit nothing is evicted: another thread might be reading it."""
+        with self._lock:
+            if file in self._files:
+                return self._files[file], True
+            try:
+                descriptor = os.open(self.path / file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            except OSError as error:
+                raise GrowreelError(f"{self.path / file}: cannot be opened ({error.strerror})") from error
+            if len(self._files) >= MAX_CACHED_FILES:
+                return descriptor, False
+            self._files[file] = descriptor
+            return descriptor, True
+
+    def verify(self) -> None:
+        """Recompute every checksum. Raises GrowreelError naming the shards that differ."""
+        damaged = []
+        for shards in self._shards.values():
+            for shard in shards:
+                if file_checksum(self.path / shard.file) != shard.sha256:
+                    damaged.append(shard.file)
+        if damaged:
+            raise GrowreelError(f"{self.path}: damaged shards: {', '.join(damaged)}; restore them or run prepare again")
+
+    def disk_bytes(self) -> int:
+        """Bytes of all shards together."""
+        return sum((self.path / shard.file).stat().st_size for shards in self._shards.values() for shard in shards)
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """The parsed `index.json` of the store at `path`, its format and version checked. Raises GrowreelError."""
+    if not path.exists():
+        partial = partial_path(path)
+        hint = f"; an unfinished one is at {partial}: run the same prepare again" if partial.exists() else "; make it with growreel prepare"
+        raise GrowreelError(f"{path}: no such clip store{hint}")
+    if not (path / INDEX).is_file():
+        raise GrowreelError(f"{path}: not a clip store (it has no {INDEX}); make one with growreel prepare")
+    try:
+        index = json.loads((path / INDEX).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise GrowreelError(f"{path / INDEX}: damaged index ({error}); run prepare again") from error
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise GrowreelError(f"{path}: not a clip store ({INDEX} is something else's); make one with growreel prepare")
+    if index.get("version") != VERSION:
+        raise GrowreelError(
+            f"{path}: clip store of format version {index.get('version')}, this growreel reads version {VERSION}; run prepare again"
+        )
+    return index
+
+
+def partial_path(path: Path) -> Path:
+    """The folder beside `path` in which a store grows until it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
+def check_destination(path: Path, overwrite: bool) -> None:
+    """Raise GrowreelError unless a store may be put at `path`. Puts an old store back that was being replaced at a crash."""
+    old = replaced_path(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not _looks_like_store(path):
+        raise GrowreelError(f"{path}: exists and is not a clip store; choose another path for the store")
+    if not overwrite:
+        raise GrowreelError(f"{path}: a clip store is there already; add --overwrite to replace it, or choose another path")
+
+
+def _looks_like_store(path: Path) -> bool:
+    """Whether `path` is a clip store of any version, even a damaged one; other folders are never replaced."""
+    if not (path / INDEX).is_file():
+        return False
+    with (path / INDEX).open("rb") as stream:
+        return FORMAT.encode() in stream.read(256) or (path / "levels").is_dir()
+
+
+def replaced_path(path: Path) -> Path:
+    return path.with_name(path.name + ".replaced")
+
+
+def clip_bytes(size: Size, channels: int) -> int:
+    return size.voxels * channels
+
+
+def header_bytes(size: Size, channels: int, clips: int) -> bytes:
+    """The .npy header of a shard. Its length does not depend on `clips`: numpy leaves room for the first axis to grow."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (clips, *size, channels)})
+    return stream.getvalue()
+
+
+def file_checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _largest_halving(extent: int, at_most: int) -> int:
+    while extent > at_most and extent % 2 == 0:
+        extent //= 2
+    return extent

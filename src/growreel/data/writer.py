@@ -1,0 +1,347 @@
+"""Writing a clip store: in a `.partial` folder beside it, source by source, so that an interrupted writer goes on where it was."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growreel.data.pyramid import pyramid, pyramid_sizes
+from growreel.data.store import (
+    FORMAT,
+    INDEX,
+    VERSION,
+    ClipStore,
+    check_destination,
+    clip_bytes,
+    file_checksum,
+    header_bytes,
+    partial_path,
+    replaced_path,
+)
+from growreel.errors import GrowreelError
+from growreel.growth import Size
+
+JOURNAL = "journal.jsonl"
+SHARD_BYTES = 256 * 2**20
+
+
+class StoreWriter:
+    """Writes the store at `path`; use it as a context manager.
+
+    Clips are appended source by source; `finish_source` notes a source in the journal, and from then on it survives whatever
+    interrupts the writer. `finish` puts the whole store in place by renaming; until then an older store stays as it is.
+
+    Args:
+        path: folder of the finished store.
+        size: of every clip.
+        channels: 1 or 3.
+        options: what the clips depend on (JSON values). A partial store begun with other options is refused.
+        overwrite: replace a store that is already there (never a folder that is something else).
+        resume: continue an unfinished store of the same options; False starts it again.
+        shard_bytes: largest size of a shard; a shard has at least one clip.
+
+    Raises:
+        GrowreelError: before any work if `path` is taken, another process writes there, or the partial store has other options;
+            later if the disk is full, saying what is safe.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        size: Size,
+        channels: int,
+        *,
+        options: Mapping[str, Any],
+        overwrite: bool = False,
+        resume: bool = True,
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        self.path = Path(path)
+        self.partial = partial_path(self.path)
+        self.size, self.channels = size, channels
+        self._levels = {level: max(1, shard_bytes // clip_bytes(level, channels)) for level in pyramid_sizes(size)}
+        self._heading = {"version": VERSION, "size": str(size), "channels": channels, "shard_bytes": shard_bytes, "options": dict(options)}
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._finished_clips = 0
+        self._pending: list[tuple[str, int, str | None]] = []
+        self._open: dict[Size, tuple[int, int]] = {}
+        check_destination(self.path, overwrite)
+        with self._disk_errors():
+            self.partial.mkdir(parents=True, exist_ok=True)
+            self._journal = os.open(self.partial / JOURNAL, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._journal)
+            raise GrowreelError(f"{self.partial}: another process is writing there; wait for it or choose another store") from error
+        try:
+            self._read_journal(resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def finished(self) -> Mapping[str, Any]:
+        """The sources already in the journal, each with the `report` given to `finish_source`."""
+        return {source: entry["report"] for source, entry in self._entries.items()}
+
+    @property
+    def clip_count(self) -> int:
+        """Clips of all finished sources."""
+        return self._finished_clips
+
+    def append(self, clip: NDArray[np.uint8], *, source: str, frame: int = 0, label: str | None = None) -> None:
+        """Write one clip, uint8 [t, h, w, c], and its pyramid. Raises GrowreelError if the disk is full."""
+        if clip.shape != (*self.size, self.channels) or clip.dtype != np.uint8:
+            raise GrowreelError(f"{source}: clip is {clip.dtype} {list(clip.shape)}, must be uint8 {[*self.size, self.channels]}")
+        number = self.clip_count + len(self._pending)
+        with self._disk_errors():
+            for level, pixels in zip(self._levels, pyramid(clip), strict=True):
+                self._write_clip(level, number, np.ascontiguousarray(pixels))
+        self._pending.append((source, frame, label))
+
+    def finish_source(self, key: str, report: Any = None) -> None:
+        """Note in the journal that the clips appended since the last call are all that `key` gives. `report` is kept (JSON)."""
+        entry = {"source": key, "clips": self._pending, "report": report}
+        with self._disk_errors():
+            _append_line(self._journal, entry)
+        self._remember(entry)
+        self._pending = []
+
+    def finish(self, *, fps: float, skipped: Sequence[tuple[str, str]] = ()) -> None:
+        """Write the index and put the store in place. Raises GrowreelError if there is no clip or the disk is full."""
+        clips = [clip for entry in self._entries.values() for clip in entry["clips"]]
+        if not clips:
+            raise GrowreelError(f"{self.path}: no clips to store")
+        names = sorted({label for _, _, label in clips if label is not None})
+        with self._disk_errors():
+            self._close_shards()
+            index = {
+                "format": FORMAT,
+                "version": VERSION,
+                "count": len(clips),
+                "shape": dict(zip("thwc", (*self.size, self.channels), strict=True)),
+                "fps": fps,
+                "labels": names,
+                "options": self._heading["options"],
+                "skipped": [list(skip) for skip in skipped],
+                "levels": {str(level): list(self._seal_level(level, len(clips))) for level in self._levels},
+                "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
+            }
+            with (self.partial / INDEX).open("w", encoding="utf-8") as stream:
+                json.dump(index, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._put_in_place()
+            (self.path / JOURNAL).unlink()
+        self.close()
+
+    def discard(self) -> None:
+        """Remove the partial store."""
+        self.close()
+        shutil.rmtree(self.partial)
+
+    def close(self) -> None:
+        """Release files and the lock. What the journal has stays in the partial folder."""
+        self._close_shards()
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
+    def _read_journal(self, resume: bool) -> None:
+        raw = os.pread(self._journal, os.fstat(self._journal).st_size, 0)
+        lines = raw.split(b"\n")[:-1]  # a broken last line was never finished
+        if not lines:
+            os.ftruncate(self._journal, 0)
+            with self._disk_errors():
+                _append_line(self._journal, self._heading)
+            return
+        try:
+            heading, *entries = map(json.loads, lines)
+        except ValueError as error:
+            raise GrowreelError(f"{self.partial / JOURNAL}: damaged; delete {self.partial} to start again") from error
+        if heading != json.loads(json.dumps(self._heading)):
+            raise GrowreelError(
+                f"{self.partial}: unfinished store made with other options ({_difference(heading, self._heading)}); "
+                "run with those to continue it, or delete that folder to start again"
+            )
+        kept = len(lines[0]) + 1
+        for line, entry in zip(lines[1:], entries, strict=True):
+            # After a power cut the journal may be ahead of the shards: such sources are done again.
+            if not resume or not self._holds(self.clip_count + len(entry["clips"])):
+                break
+            self._remember(entry)
+            kept += len(line) + 1
+        os.ftruncate(self._journal, kept)
+        os.lseek(self._journal, 0, os.SEEK_END)
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self._entries[entry["source"]] = entry
+        self._finished_clips += len(entry["clips"])
+
+    def _holds(self, clips: int) -> bool:
+        """Whether every level has bytes for that many clips."""
+        for level, per_shard in self._levels.items():
+            for shard, count in _shards(clips, per_shard):
+                file = self._shard_file(level, shard)
+                full = len(header_bytes(level, self.channels, per_shard)) + count * clip_bytes(level, self.channels)
+                if not file.is_file() or file.stat().st_size < full:
+                    return False
+        return True
+
+    def _shard_file(self, level: Size, shard: int) -> Path:
+        return self.partial / "levels" / str(level) / f"{shard:05d}.npy"
+
+    def _write_clip(self, level: Size, number: int, pixels: NDArray[np.uint8]) -> None:
+        shard, place = divmod(number, self._levels[level])
+        header = header_bytes(level, self.channels, self._levels[level])
+        if self._open.get(level, (-1, -1))[0] != shard:
+            if level in self._open:
+                os.close(self._open.pop(level)[1])
+            file = self._shard_file(level, shard)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._open[level] = (shard, os.open(file, os.O_RDWR | os.O_CREAT, 0o666))
+            _write_all(self._open[level][1], header, 0)
+        _write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * pixels.size)
+
+    def _close_shards(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1][1])
+
+    def _seal_level(self, level: Size, clips: int) -> Iterator[dict[str, Any]]:
+        """Give every shard of a level its final header and length, bring it to the disk, and yield its index entry."""
+        for shard, count in _shards(clips, self._levels[level]):
+            file = self._shard_file(level, shard)
+            header = header_bytes(level, self.channels, count)
+            with file.open("r+b") as stream:
+                _write_all(stream.fileno(), header, 0)
+                os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
+                os.fsync(stream.fileno())
+                yield {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
+        for leftover in file.parent.glob("*.npy"):  # begun for a clip that was never finished
+            if int(leftover.stem) > shard:
+                leftover.unlink()
+
+    def _put_in_place(self) -> None:
+        old = replaced_path(self.path)
+        if self.path.exists():
+            self.path.rename(old)
+        self.partial.rename(self.path)
+        _fsync_folder(self.path.parent)
+        if old.exists():
+            shutil.rmtree(old)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Say what is safe when the disk is full or fails."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            problem = "the disk is full" if full else f"cannot write ({error.strerror})"
+            remedy = "Make room" if full else "See to that"
+            raise GrowreelError(
+                f"{self.partial}: {problem}. {self.clip_count:,} clips of {len(self._entries):,} sources are safe in that folder. "
+                f"{remedy}, then run the same command again: it continues from there."
+            ) from error
+
+
+def write_store(
+    path: str | os.PathLike[str],
+    clips: Iterable[NDArray[np.uint8]],
+    *,
+    fps: float,
+    labels: Sequence[str | None] | None = None,
+    source: str = "memory",
+    overwrite: bool = False,
+) -> ClipStore:
+    """Store clips made in memory and open the store.
+
+    Args:
+        path: folder of the store.
+        clips: uint8 [t, h, w, c] each, all of one shape, c 1 or 3; taken one by one.
+        fps: frames per second at which a clip plays.
+        labels: name of each clip's label, or None for none.
+        source: what the index says the clips came from.
+        overwrite: replace an older store.
+
+    Raises:
+        GrowreelError: if there are no clips, shapes differ, the count of labels differs, or `path` is taken.
+    """
+    check_destination(Path(path), overwrite)
+    stream = iter(clips)
+    first = next(stream, None)
+    if first is None:
+        raise GrowreelError(f"{path}: no clips to store")
+    if first.ndim != 4 or first.shape[-1] not in (1, 3):
+        raise GrowreelError(f"{source}: clip has shape {list(first.shape)}; must be [frames, height, width, 1 or 3]")
+    size, channels = Size(*first.shape[:3]), first.shape[3]
+    with StoreWriter(path, size, channels, options={"source": source}, overwrite=overwrite, resume=False) as writer:
+        count = 0
+        for clip in itertools.chain([first], stream):
+            if labels is not None and count >= len(labels):
+                raise GrowreelError(f"labels: {len(labels)} for more clips than that; give one per clip")
+            writer.append(clip, source=source, frame=count * size.t, label=labels[count] if labels is not None else None)
+            count += 1
+        if labels is not None and count != len(labels):
+            raise GrowreelError(f"labels: {len(labels)} for {count} clips; give one per clip")
+        writer.finish_source(source)
+        writer.finish(fps=fps)
+    return ClipStore.open(path)
+
+
+def _shards(clips: int, per_shard: int) -> Iterator[tuple[int, int]]:
+    """Number and clip count of each shard that holds `clips` clips."""
+    for shard in range(-(-clips // per_shard)):
+        yield shard, min(per_shard, clips - shard * per_shard)
+
+
+def _append_line(descriptor: int, value: Any) -> None:
+    """Write one journal line at the end, or nothing: a line cut short by a full disk is taken back."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    try:
+        _write_all(descriptor, json.dumps(value).encode() + b"\n", end)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
+
+
+def _write_all(descriptor: int, data: bytes | NDArray[np.uint8], offset: int) -> None:
+    view = memoryview(data) if isinstance(data, bytes) else data.data
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The options that differ, for a message: `size 8x64x64, now 16x64x64`."""
+    old = {**before, **before.get("options", {})}
+    new = {**now, **now.get("options", {})}
+    keys = [key for key in sorted({*old, *new} - {"options"}) if old.get(key) != new.get(key)]
+    return "; ".join(f"{key} {old.get(key)}, now {new.get(key)}" for key in keys)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
