@@ -1,0 +1,35 @@
+"""The networks, one file each, and the model file that carries a generator."""
+
+from __future__ import annotations
+
+from growreel.config import Config
+from growreel.models.discriminator import Discriminator
+from growreel.models.generator import Generator
+
+__all__ = ["Discriminator", "Generator", "build_discriminator", "build_generator"]
+
+
+def build_generator(config: Config) -> Generator:
+    """A generator with fresh weights; `network.image_channels` must be resolved (1 or 3)."""
+    network = config.network
+    assert network.image_channels is not None
+    return Generator(
+        config.growth.plan(),
+        base_channels=network.base_channels,
+        max_channels=network.max_channels,
+        latent_dim=network.latent_dim,
+        image_channels=network.image_channels,
+    )
+
+
+def build_discriminator(config: Config) -> Discriminator:
+    """A discriminator with fresh weights; `network.image_channels` must be resolved (1 or 3)."""
+    network = config.network
+    assert network.image_channels is not None
+    return Discriminator(
+        config.growth.plan(),
+        base_channels=network.base_channels,
+        max_channels=network.max_channels,
+        feature_dim=network.feature_dim,
+        image_channels=network.image_channels,
+    )

@@ -1,0 +1,72 @@
+"""The generator: a latent vector in, a clip out, at any stage of the growth plan (table "Networks" of the released code)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from growreel.growth import GrowthPlan, Size
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, leaky_relu, pixel_norm, upsample
+
+
+def stage_channels(size: Size, base_channels: int, max_channels: int) -> int:
+    """Width of a stage: min(base / 2^i, max) with i = log2(H) - 1, for any H and W by the larger of the two."""
+    return max(1, min(2 * base_channels // max(size.h, size.w), max_channels))
+
+
+class GeneratorBlock(nn.Module):
+    """Nearest-neighbour up-scaling along the axes that grow, then two convolutions 3x3x3."""
+
+    def __init__(self, in_channels: int, out_channels: int, scale: Size) -> None:
+        super().__init__()
+        self.conv0 = EqualizedConv3d(in_channels, out_channels, up=scale)
+        self.conv1 = EqualizedConv3d(out_channels, out_channels)
+
+    def forward(self, x_NCTHW: Tensor) -> Tensor:
+        x_NCTHW = pixel_norm(leaky_relu(self.conv0(x_NCTHW)))
+        return pixel_norm(leaky_relu(self.conv1(x_NCTHW)))
+
+
+class Generator(nn.Module):
+    """Every block exists from the start, so state-dict keys never change; only those of the active stages run."""
+
+    def __init__(self, plan: GrowthPlan, *, base_channels: int, max_channels: int, latent_dim: int, image_channels: int) -> None:
+        super().__init__()
+        self.plan, self.latent_dim = plan, latent_dim
+        sizes = plan.sizes
+        widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
+        # The small gain keeps the first activations at the scale that pixel norm brings everywhere else (Karras et al. 2017).
+        self.dense = EqualizedLinear(latent_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
+        self.first = EqualizedConv3d(widths[0], widths[0])
+        self.blocks = nn.ModuleDict({str(sizes[i]): GeneratorBlock(widths[i - 1], widths[i], plan.scale(i)) for i in range(1, len(sizes))})
+        self.to_rgb = nn.ModuleDict(
+            {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
+        )
+
+    def forward(self, latents: Tensor, stage: int, alpha: float = 1.0, truncation: float = 1.0) -> Tensor:
+        """Clips of stage `stage` from latents.
+
+        Args:
+            latents: [n, latent_dim], standard normal.
+            stage: index into the plan.
+            alpha: weight of the newest block, 0 (previous stage, up-scaled) to 1.
+            truncation: the normalised latent is multiplied by it. 1 is the distribution that was trained; towards 0 the
+                dense layer gives its mean over all latents: fewer surprises, less variety.
+
+        Returns:
+            [n, c, t, h, w], about -1 to 1, not clamped.
+        """
+        sizes = [str(size) for size in self.plan.sizes]
+        x = self.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *self.plan.sizes[0]))
+        x = pixel_norm(leaky_relu(x))
+        x = pixel_norm(leaky_relu(self.first(x)))
+        previous = x
+        for size in sizes[1 : stage + 1]:
+            previous, x = x, self.blocks[size](x)
+        rgb: Tensor = self.to_rgb[sizes[stage]](x)
+        if stage > 0 and alpha < 1:
+            old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage))
+            rgb = torch.lerp(old, rgb, alpha)
+        return rgb

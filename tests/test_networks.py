@@ -1,0 +1,133 @@
+"""Generator and discriminator against the float64 reference, the paper's parameter counts, and the meaning of alpha."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import reference
+from conftest import make_plan
+from growreel.config import load_preset
+from growreel.growth import Size
+from growreel.losses import build_loss
+from growreel.models import Discriminator, Generator, build_discriminator, build_generator
+from growreel.models.layers import conv3d_downsample, downsample, minibatch_stddev, upsample, upsample_conv3d
+from growreel.models.summary import count_parameters, plan_table
+
+LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time and height
+
+
+def networks(colors: int = 3) -> tuple[Generator, Discriminator]:
+    torch.manual_seed(0)
+    plan = make_plan(*LADDER)
+    generator = Generator(plan, base_channels=24, max_channels=6, latent_dim=5, image_channels=colors)
+    discriminator = Discriminator(plan, base_channels=24, max_channels=6, feature_dim=7, image_channels=colors)
+    for module in (generator, discriminator):
+        for name, parameter in module.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter)
+    return generator.double(), discriminator.double()
+
+
+def arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("stage", range(len(LADDER)))
+@pytest.mark.parametrize("colors", [1, 3])
+def test_networks_equal_the_reference(stage: int, alpha: float, colors: int) -> None:
+    generator, discriminator = networks(colors)
+    sizes = generator.plan.sizes
+    latents = torch.randn(4, 5, dtype=torch.float64)
+    clips = torch.randn(4, colors, *sizes[stage], dtype=torch.float64)
+    with torch.no_grad():
+        ours_g, ours_d = generator(latents, stage, alpha).numpy(), discriminator(clips, stage, alpha).numpy()
+    np.testing.assert_allclose(ours_g, reference.generator(arrays(generator), sizes, stage, alpha, latents.numpy()), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        ours_d, reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy()), rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("stage", range(1, len(LADDER)))
+def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int) -> None:
+    generator, discriminator = networks()
+    scale, size = generator.plan.scale(stage), generator.plan.sizes[stage]
+    latents, clips = torch.randn(4, 5).double(), torch.randn(4, 3, *size).double()
+    assert torch.equal(generator(latents, stage, 0.0), upsample(generator(latents, stage - 1), scale))
+    assert torch.equal(discriminator(clips, stage, 0.0), discriminator(downsample(clips, scale), stage - 1))
+    for network, inputs in ((generator, latents), (discriminator, clips)):
+        new, old, half = network(inputs, stage, 1.0), network(inputs, stage, 0.0), network(inputs, stage, 0.5)
+        assert not torch.allclose(new, old)
+        assert not torch.allclose(half, new) and not torch.allclose(half, old)
+    # With alpha 1 the old to-RGB and from-RGB take no part.
+    before = generator(latents, stage, 1.0), discriminator(clips, stage, 1.0)
+    with torch.no_grad():
+        for layer in (generator.to_rgb, discriminator.from_rgb):
+            layer[str(generator.plan.sizes[stage - 1])].weight.zero_()  # type: ignore[operator]
+    assert torch.equal(before[0], generator(latents, stage, 1.0)) and torch.equal(before[1], discriminator(clips, stage, 1.0))
+
+
+def test_parameter_counts_of_the_paper() -> None:
+    config = load_preset("trailerfaces-256")
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
+    assert count_parameters(build_generator(config)) == 3_703_597
+    assert count_parameters(build_discriminator(config)) == 3_707_656
+    assert count_parameters(build_loss(config.loss, config.network.feature_dim)) == 16_640
+    assert reference.parameter_counts(config.growth.plan().sizes) == (3_703_597, 3_707_656)
+    assert config.growth.plan().total_clips == 12_000_000
+
+
+def test_plan_table_says_what_the_networks_are() -> None:
+    table = plan_table(load_preset("trailerfaces-256"))
+    lines = table.splitlines()
+    assert "generator 3,703,597, discriminator 3,707,656, swgan head 16,640; clips in all: 12,000,000" in lines[-1]
+    row = lines[3].split()
+    assert row[:5] == ["2", "8x16x16", "space", "128", "885,379"] and row[6:] == ["16", "0.001", "600,000", "600,000", "1,800,000"]
+
+
+@pytest.mark.parametrize("scale", [Size(2, 2, 2), Size(1, 2, 2), Size(2, 1, 1), Size(1, 1, 2)])
+def test_fused_resampling_equals_the_pair_it_stands_for(scale: Size) -> None:
+    """Values, first and second derivatives of one fused convolution against resampling and convolution in float64."""
+    torch.manual_seed(0)
+    weight, bias = torch.randn(4, 3, 3, 3, 3).double().requires_grad_(), torch.randn(4).double().requires_grad_()
+    x = torch.randn(2, 3, 4, 6, 4).double().requires_grad_()
+    pairs = (
+        (upsample_conv3d(x, weight, bias, scale), torch.conv3d(upsample(x, scale), weight, bias, padding=1)),
+        (conv3d_downsample(x, weight, bias, scale), downsample(torch.conv3d(x, weight, bias, padding=1), scale)),
+    )
+    for fused, plain in pairs:
+        results = []
+        for y in (fused, plain):
+            first = torch.autograd.grad(y.sin().sum(), (x, weight, bias), create_graph=True)
+            second = torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), (x, weight, bias))
+            results.append([y, *first, *second])
+        for ours, theirs in zip(*results, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("clips", "group"), [(1, 1), (2, 2), (3, 3), (4, 4), (6, 3), (8, 4)])
+def test_minibatch_stddev_groups(clips: int, group: int) -> None:
+    x = torch.randn(clips, 3, 2, 2, 2).double()
+    ours = minibatch_stddev(x)
+    np.testing.assert_allclose(ours.numpy(), reference.minibatch_stddev(x.numpy(), group=group), rtol=1e-12)
+
+
+def test_state_dict_keys_are_named_by_stage() -> None:
+    generator, discriminator = networks()
+    assert {key.split(".")[1] for key in generator.state_dict() if key.startswith("blocks")} == set(LADDER[1:])
+    assert {key.split(".")[1] for key in discriminator.state_dict() if key.startswith("from_rgb")} == set(LADDER)
+
+
+def test_truncation_0_gives_one_clip_for_all_latents() -> None:
+    generator, _ = networks()
+    clips = generator(torch.randn(3, 5).double(), 2, truncation=0.0)
+    assert torch.equal(clips[0], clips[1]) and torch.equal(clips[0], clips[2])
+    wide = generator(torch.randn(64, 5).double(), 2).std(dim=0).mean()
+    narrow = generator(torch.randn(64, 5).double(), 2, truncation=0.3).std(dim=0).mean()
+    assert narrow < wide
