@@ -1,0 +1,150 @@
+"""SWGAN: the dual sliced Wasserstein loss (arXiv 1810.02419; equations as in the released video code).
+
+    p = E(x) W,  F_i = leaky_relu(s_i p_i + b_i),  S(x) = mean_i F_i
+    L_D = mean S(real) - mean S(fake) + 50 GP + 10 FP        (this critic is low on real clips, high on fakes)
+    L_G = mean S(G(z))
+
+The columns of the orthogonal matrices W are the directions of the slices; every slice has a 1-D function of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from growreel.losses.base import AdversarialLoss, Discriminate, ParameterGroup, input_gradient, interpolate
+from growreel.models.layers import LEAKY_SLOPE, leaky_relu
+
+FeaturePenalty = Literal["released", "slope", "none"]
+
+
+class SWDBlock(nn.Module):
+    """Slices of features: [n, d] -> [n, matrices * d]."""
+
+    def __init__(self, feature_dim: int, matrices: int) -> None:
+        super().__init__()
+        self.matrices = nn.Parameter(torch.stack([_random_orthogonal(feature_dim) for _ in range(matrices)]))  # m, d, d
+        self.scale = nn.Parameter(torch.ones(matrices * feature_dim))
+        self.bias = nn.Parameter(torch.zeros(matrices * feature_dim))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The 1-D functions F [n, m * d] and their inputs before the leaky ReLU, of the same shape."""
+        projections = torch.einsum("nd,mde->nme", features, self.matrices).flatten(1)
+        before = self.scale * projections + self.bias
+        return leaky_relu(before), before
+
+    @torch.no_grad()
+    def project_gradients(self) -> None:
+        """Euclidean to Riemannian gradient on the Stiefel manifold: g - W sym(W^T g)."""
+        g = self.matrices.grad
+        if g is not None:
+            product = self.matrices.mT @ g
+            g.sub_(self.matrices @ ((product + product.mT) / 2))
+
+    @torch.no_grad()
+    def retract(self) -> None:
+        """W <- Q of its QR decomposition."""
+        self.matrices.copy_(_positive_qr(self.matrices))
+
+
+class SlicedWassersteinLoss(AdversarialLoss):
+    """SWGAN with a zero-centred gradient penalty and a choice of second penalty on the 1-D functions.
+
+    Args:
+        feature_dim: width d of the discriminator's features.
+        matrices: number of orthogonal d x d matrices; there are matrices * d slices (paper: 1 for video, 4 for images).
+        gradient_weight: weight of GP = mean over clips of ||(1 - t) grad S(xhat)||^2 (paper: 50).
+        feature_penalty: form of FP. `released`: mean (s_i |y| slope - target)^2, what the released code computes; `slope`: mean
+            (s_i slope_i - target)^2, the derivative of every 1-D function drawn towards 1-Lipschitz, what its comment says;
+            `none`.
+        feature_weight: weight of FP (paper: 10).
+        feature_target: None takes the form's own: 0.01 for `released`, 1 for `slope`.
+        matrix_lr_scale: factor on the learning rate of the matrices. Their entries are about 1/sqrt(d), while all other weights
+            are N(0, 1) under an equalised learning rate; 1/sqrt(d) makes Adam's step as small in proportion (released: 1).
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        *,
+        matrices: int = 1,
+        gradient_weight: float = 50.0,
+        feature_penalty: FeaturePenalty = "released",
+        feature_weight: float = 10.0,
+        feature_target: float | None = None,
+        matrix_lr_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.swd = SWDBlock(feature_dim, matrices)
+        self.gradient_weight, self.feature_weight = gradient_weight, feature_weight
+        self.matrix_lr_scale = matrix_lr_scale
+        self.feature_penalty_form = feature_penalty
+        default_target = 0.01 if feature_penalty == "released" else 1.0
+        self.feature_target = default_target if feature_target is None else feature_target
+
+    def critic(self, features: Tensor) -> Tensor:
+        values: Tensor = self.swd(features)[0]
+        return values.mean(dim=1)
+
+    def discriminator_loss(
+        self, discriminate: Discriminate, real: Tensor, fake: Tensor, mix: Tensor, feature_mix: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        real_features, fake_features = discriminate(real), discriminate(fake)
+        critic_real, critic_fake = self.critic(real_features).mean(), self.critic(fake_features).mean()
+        loss = critic_real - critic_fake
+        stats = {"critic_real": critic_real.detach(), "critic_fake": critic_fake.detach()}
+        if self.gradient_weight:
+            gradient_penalty = self.gradient_penalty(discriminate, interpolate(real, fake, mix), mix)
+            loss = loss + self.gradient_weight * gradient_penalty
+            stats["gradient_penalty"] = gradient_penalty.detach()
+        if self.feature_penalty_form != "none":
+            feature_penalty = self.feature_penalty(interpolate(real_features, fake_features, feature_mix))
+            loss = loss + self.feature_weight * feature_penalty
+            stats["feature_penalty"] = feature_penalty.detach()
+        return loss, stats
+
+    def generator_loss(self, fake_features: Tensor) -> Tensor:
+        return self.critic(fake_features).mean()
+
+    def gradient_penalty(self, discriminate: Discriminate, mixed: Tensor, mix: Tensor) -> Tensor:
+        """Mean over clips of ||(1 - t) grad S(xhat)||^2 at the mixed clips xhat = (1 - t) real + t fake."""
+        gradient = input_gradient(lambda clips: self.critic(discriminate(clips, exact=True)), mixed)
+        return ((1 - mix).square() * gradient.square().sum(dim=(1, 2, 3, 4))).mean()
+
+    def feature_penalty(self, mixed_features: Tensor) -> Tensor:
+        """The second penalty, in the form chosen, at mixed features [n, d]."""
+        values, before = self.swd(mixed_features)
+        slope = torch.where(before > 0, torch.ones_like(before), LEAKY_SLOPE)
+        if self.feature_penalty_form == "released":
+            # The code's 0.1 (|y| - y) + 0.5 (|y| + y) is |y| times the slope of the leaky ReLU at y.
+            slope = slope * values.abs()
+        return (self.swd.scale * slope - self.feature_target).square().mean()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [
+            {"params": [self.swd.matrices], "lr_scale": self.matrix_lr_scale},
+            {"params": [self.swd.scale, self.swd.bias], "lr_scale": 1.0},
+        ]
+
+    def project_gradients(self) -> None:
+        self.swd.project_gradients()
+
+    def retract(self) -> None:
+        self.swd.retract()
+
+
+def _random_orthogonal(dim: int) -> Tensor:
+    return _positive_qr(torch.randn(dim, dim))
+
+
+def _positive_qr(matrices: Tensor) -> Tensor:
+    """Q of the QR decomposition of [..., d, d], with the diagonal of R positive so that Q is unique and near a nearly orthogonal input.
+
+    In float64: what a float32 QR leaves of orthogonality is already near the 1e-5 that is promised.
+    """
+    q, r = torch.linalg.qr(matrices.double())
+    signs: Tensor = torch.diagonal(r, dim1=-2, dim2=-1).sign()
+    orthogonal: Tensor = q * signs.unsqueeze(-2)
+    return orthogonal.to(matrices.dtype)

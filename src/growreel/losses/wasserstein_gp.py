@@ -1,0 +1,57 @@
+"""WGAN-GP (Gulrajani et al. 2017) with ProGAN's drift term: the paper's baseline PG-WGAN-3D.
+
+L_D = mean D(fake) - mean D(real) + 10 mean (||grad D(xhat)|| - 1)^2 + 0.001 mean D(real)^2
+L_G = - mean D(G(z))
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from growreel.losses.base import AdversarialLoss, Discriminate, input_gradient, interpolate
+from growreel.models.layers import EqualizedLinear
+
+
+class WassersteinGPLoss(AdversarialLoss):
+    """One scalar head, high on real clips.
+
+    Args:
+        feature_dim: width of the discriminator's features.
+        gradient_weight: weight of the gradient penalty.
+        gradient_target: the norm that the gradient is drawn to.
+        drift_weight: weight of mean D(real)^2, which keeps scores near zero.
+    """
+
+    def __init__(
+        self, feature_dim: int, *, gradient_weight: float = 10.0, gradient_target: float = 1.0, drift_weight: float = 0.001
+    ) -> None:
+        super().__init__()
+        self.head = EqualizedLinear(feature_dim, 1, gain=1)
+        self.gradient_weight, self.gradient_target, self.drift_weight = gradient_weight, gradient_target, drift_weight
+
+    def critic(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.head(features)
+        return scores.squeeze(1)
+
+    def discriminator_loss(
+        self, discriminate: Discriminate, real: Tensor, fake: Tensor, mix: Tensor, feature_mix: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        scores_real, scores_fake = self.critic(discriminate(real)), self.critic(discriminate(fake))
+        drift = scores_real.square().mean()
+        gradient_penalty = self.gradient_penalty(discriminate, interpolate(real, fake, mix))
+        loss = scores_fake.mean() - scores_real.mean() + self.gradient_weight * gradient_penalty + self.drift_weight * drift
+        return loss, {
+            "critic_real": scores_real.mean().detach(),
+            "critic_fake": scores_fake.mean().detach(),
+            "gradient_penalty": gradient_penalty.detach(),
+            "drift": drift.detach(),
+        }
+
+    def generator_loss(self, fake_features: Tensor) -> Tensor:
+        return -self.critic(fake_features).mean()
+
+    def gradient_penalty(self, discriminate: Discriminate, mixed: Tensor) -> Tensor:
+        """Mean over clips of (||grad D(xhat)|| - target)^2."""
+        gradient = input_gradient(lambda clips: self.critic(discriminate(clips, exact=True)), mixed)
+        norms = (gradient.square().sum(dim=(1, 2, 3, 4)) + 1e-12).sqrt()  # the small term keeps the root's slope finite at 0
+        return (norms - self.gradient_target).square().mean()

@@ -1,0 +1,158 @@
+"""Both losses against the float64 reference, whose penalties are finite differences, and the manifold of the slices."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import reference
+from conftest import make_plan
+from growreel.losses import SlicedWassersteinLoss, WassersteinGPLoss
+from growreel.models import Discriminator
+
+Array = NDArray[np.float64]
+
+
+@pytest.fixture
+def discriminator() -> Discriminator:
+    torch.manual_seed(1)
+    plan = make_plan("2x2x2", "2x4x4")
+    network = Discriminator(plan, base_channels=8, max_channels=3, feature_dim=5, image_channels=1)
+    return network.double()
+
+
+@pytest.fixture
+def draws() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    shape = (4, 1, 2, 4, 4)
+    return {
+        "real": torch.randn(shape, generator=generator, dtype=torch.float64),
+        "fake": torch.randn(shape, generator=generator, dtype=torch.float64),
+        "mix": torch.rand(4, generator=generator, dtype=torch.float64),
+        "feature_mix": torch.rand(4, generator=generator, dtype=torch.float64),
+    }
+
+
+def encoder(discriminator: Discriminator) -> reference.Critic:
+    """The discriminator as the reference wants it; equality of the two is the business of test_networks."""
+    state = {name: tensor.numpy() for name, tensor in discriminator.state_dict().items()}
+    return lambda clips: reference.discriminator(state, discriminator.plan.sizes, 1, 1.0, clips)
+
+
+def sliced(matrices: int, form: Literal["released", "slope", "none"]) -> SlicedWassersteinLoss:
+    torch.manual_seed(3)
+    loss = SlicedWassersteinLoss(5, matrices=matrices, feature_penalty=form).double()
+    torch.nn.init.normal_(loss.swd.scale)
+    torch.nn.init.normal_(loss.swd.bias)
+    loss.retract()
+    return loss
+
+
+@pytest.mark.parametrize("matrices", [1, 3])
+@pytest.mark.parametrize(("form", "target"), [("released", 0.01), ("slope", 1.0)])
+def test_swgan_equals_the_equations(
+    discriminator: Discriminator, draws: dict[str, Tensor], matrices: int, form: Literal["released", "slope"], target: float
+) -> None:
+    loss = sliced(matrices, form)
+    total, stats = loss.discriminator_loss(lambda clips, *, exact=False: discriminator(clips, 1), **draws)
+    w, s, b = (parameter.detach().numpy() for parameter in (loss.swd.matrices, loss.swd.scale, loss.swd.bias))
+    arrays = {name: tensor.numpy() for name, tensor in draws.items()}
+    expected = reference.swgan_discriminator_loss(
+        encoder(discriminator), w, s, b, arrays["real"], arrays["fake"], arrays["mix"], arrays["feature_mix"], form, target
+    )
+    assert total.item() == pytest.approx(expected.total, rel=1e-6)
+    assert stats["gradient_penalty"].item() == pytest.approx(expected.gradient_penalty, rel=1e-6)
+    assert stats["feature_penalty"].item() == pytest.approx(expected.extra, rel=1e-10)
+    assert (stats["critic_real"] - stats["critic_fake"]).item() == pytest.approx(expected.adversarial, rel=1e-9)
+    features = discriminator(draws["fake"], 1)
+    scores, _ = reference.sliced_critic(features.detach().numpy(), w, s, b)
+    assert loss.generator_loss(features).item() == pytest.approx(reference.swgan_generator_loss(scores), rel=1e-12)
+
+
+def test_swgan_without_second_penalty_is_the_rest(discriminator: Discriminator, draws: dict[str, Tensor]) -> None:
+    def discriminate(clips: Tensor, *, exact: bool = False) -> Tensor:
+        features: Tensor = discriminator(clips, 1)
+        return features
+
+    with_penalty, stats = sliced(1, "slope").discriminator_loss(discriminate, **draws)
+    without, less = sliced(1, "none").discriminator_loss(discriminate, **draws)
+    assert (with_penalty - 10 * stats["feature_penalty"]).item() == pytest.approx(without.item(), rel=1e-12)
+    assert "feature_penalty" not in less
+
+
+def test_wgan_gp_equals_the_equations(discriminator: Discriminator, draws: dict[str, Tensor]) -> None:
+    loss = WassersteinGPLoss(5).double()
+    weight, bias = loss.head.weight.detach().numpy(), loss.head.bias.detach().numpy()
+    encode = encoder(discriminator)
+
+    def critic(clips: Array) -> Array:
+        scores: Array = (encode(clips) @ weight.T / np.sqrt(5) + bias)[:, 0]
+        return scores
+
+    total, stats = loss.discriminator_loss(lambda clips, *, exact=False: discriminator(clips, 1), **draws)
+    expected = reference.wgan_gp_discriminator_loss(critic, draws["real"].numpy(), draws["fake"].numpy(), draws["mix"].numpy())
+    assert total.item() == pytest.approx(expected.total, rel=1e-6)
+    assert stats["gradient_penalty"].item() == pytest.approx(expected.gradient_penalty, rel=1e-6)
+    assert stats["drift"].item() == pytest.approx(expected.extra, rel=1e-10)
+    fake = critic(draws["fake"].numpy())
+    assert loss.generator_loss(discriminator(draws["fake"], 1)).item() == pytest.approx(reference.wgan_gp_generator_loss(fake), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "loss", [sliced(2, "released"), sliced(1, "slope"), WassersteinGPLoss(5).double()], ids=["released", "slope", "wgan-gp"]
+)
+def test_gradients_by_finite_differences(
+    discriminator: Discriminator, draws: dict[str, Tensor], loss: SlicedWassersteinLoss | WassersteinGPLoss
+) -> None:
+    """The whole loss, double backward included: its slope along a random direction in all parameters."""
+    parameters = [*discriminator.parameters(), *loss.parameters()]
+
+    def value() -> Tensor:
+        return loss.discriminator_loss(lambda clips, *, exact=False: discriminator(clips, 1), **draws)[0]
+
+    active = {id(p): g for p, g in zip(parameters, torch.autograd.grad(value(), parameters, allow_unused=True), strict=True)}
+    torch.manual_seed(4)
+    direction = [torch.randn_like(p) for p in parameters]
+    slope = sum(float((active[id(p)] * d).sum()) for p, d in zip(parameters, direction, strict=True) if active[id(p)] is not None)
+    h, values = 1e-6, []
+    for sign in (1, -2):  # to +h, then from there to -h
+        with torch.no_grad():
+            for p, d in zip(parameters, direction, strict=True):
+                p.add_(d, alpha=sign * h)
+        values.append(value().item())
+    assert slope == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-5)
+
+
+def test_slices_stay_orthogonal_through_many_steps() -> None:
+    torch.manual_seed(0)
+    loss = SlicedWassersteinLoss(16, matrices=3)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.05, betas=(0.0, 0.99))
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss.generator_loss(torch.randn(8, 16)).backward()  # type: ignore[no-untyped-call]
+        loss.project_gradients()
+        optimizer.step()
+        loss.retract()
+    w = loss.swd.matrices.detach()
+    assert (w.mT @ w - torch.eye(16)).abs().max() < 1e-5
+    assert (w - SlicedWassersteinLoss(16, matrices=3).swd.matrices).abs().max() > 0.1
+
+
+def test_stiefel_step_equals_the_reference() -> None:
+    loss = sliced(2, "none")
+    w, optimizer = loss.swd.matrices, torch.optim.Adam([loss.swd.matrices], lr=0.01, betas=(0.0, 0.99))
+    ours, m, v = w.detach().numpy().copy(), np.zeros(w.shape), np.zeros(w.shape)
+    for step in range(1, 6):
+        gradient = torch.randn_like(w)
+        w.grad = gradient.clone()
+        loss.project_gradients()
+        np.testing.assert_allclose(w.grad.numpy(), reference.riemannian_gradient(ours, gradient.numpy()), rtol=1e-9, atol=1e-12)
+        optimizer.step()
+        loss.retract()
+        ours, m, v = reference.stiefel_adam_step(ours, gradient.numpy(), m, v, step, 0.01, (0.0, 0.99), 1e-8)
+        np.testing.assert_allclose(w.detach().numpy(), ours, rtol=1e-8, atol=1e-10)
