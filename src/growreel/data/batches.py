@@ -1,0 +1,81 @@
+"""Clips of a store as batches for the discriminator: which clips, mirrored or not, at which size, is a function of the position.
+
+Nothing here has a state that a checkpoint would have to keep. One background thread reads the batch that comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from growreel.growth import Size
+from growreel.models.layers import downsample
+from growreel.randomness import Purpose, keyed_rng
+
+
+class ClipReader(Protocol):
+    """What batches need of a clip store."""
+
+    channels: int
+
+    def __len__(self) -> int: ...
+    def level_for(self, size: Size) -> Size: ...
+    def read(self, indices: Sequence[int], size: Size, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]: ...
+
+
+class ClipBatches:
+    """Batches at any position of a run.
+
+    The clips come in epochs, each a permutation of the store that depends on (seed, epoch). Of the clips `clips_shown` to
+    `clips_shown + minibatch` process r of w takes every w-th, from the r-th on: the groups of the minibatch standard deviation are
+    then the same for every number of processes.
+    """
+
+    def __init__(self, store: ClipReader, *, seed: int, mirror: bool, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
+        self.store, self.seed, self.mirror, self.device = store, seed, mirror, device
+        self.rank, self.world_size = rank, world_size
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clip-reader")
+        self._ahead: tuple[tuple[int, Size, int], Future[Tensor]] | None = None
+        self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def at(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:
+        """Real clips [minibatch / world_size, c, t, h, w] in -1 to 1 on the device, and start reading the batch after them."""
+        request = (clips_shown, size, minibatch)
+        if self._ahead is None or self._ahead[0] != request:
+            self._ahead = (request, self._reader.submit(self._read, *request))
+        raw = self._ahead[1].result()
+        after = (clips_shown + minibatch, size, minibatch)
+        self._ahead = (after, self._reader.submit(self._read, *after))
+        clips = raw.to(self.device, non_blocking=True).movedim(-1, 1).float().mul_(2 / 255).sub_(1).contiguous()
+        level = Size(*clips.shape[2:])
+        if level != size:
+            clips = downsample(clips, Size(*(a // b for a, b in zip(level, size, strict=True))))
+        mirrored = self._mirrored(clips_shown, minibatch)
+        return torch.where(mirrored.to(self.device).view(-1, 1, 1, 1, 1), clips.flip(-1), clips) if self.mirror else clips
+
+    def close(self) -> None:
+        """Stop the background thread."""
+        self._reader.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:
+        indices = [self._index(position) for position in range(clips_shown + self.rank, clips_shown + minibatch, self.world_size)]
+        level = self.store.level_for(size)
+        buffer = torch.empty((len(indices), *level, self.store.channels), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        self.store.read(indices, level, out=buffer.numpy())
+        return buffer
+
+    def _index(self, position: int) -> int:
+        epoch, offset = divmod(position, len(self.store))
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, keyed_rng(Purpose.ORDER, self.seed, epoch).permutation(len(self.store)))
+        return int(self._epoch[1][offset])
+
+    def _mirrored(self, clips_shown: int, minibatch: int) -> Tensor:
+        heads = keyed_rng(Purpose.MIRROR, self.seed, clips_shown).random(minibatch) < 0.5
+        return torch.from_numpy(heads[self.rank :: self.world_size])

@@ -1,0 +1,70 @@
+"""The demo: make procedural clips, grow a small model on them, sample it, and let the judge by rule say how many samples are good."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from growreel.config import load_preset
+from growreel.data.shapes import shape_clips
+from growreel.data.store import ClipStore
+from growreel.data.writer import write_store
+from growreel.evaluation.shapes_judge import Verdict, judge
+from growreel.models import build_generator
+from growreel.models.files import load_generator
+from growreel.sampling import generate, write_samples
+from growreel.training.checkpoint import list_checkpoints
+from growreel.training.loop import train
+
+REAL_CLIPS = 4096
+JUDGED_CLIPS = 256
+FPS = 8.0
+GOAL = 0.8
+"""Share of generated clips that the judge has to accept for the demo to count as passed."""
+
+
+def run_demo(run: Path) -> bool:
+    """Run the demo in a run folder (an interrupted one goes on), print where to look, and say whether the goal was reached.
+
+    Writes `<run>/demo.json` with the shares `accepted`, `accepted_untrained`, `accepted_real`, and `seconds` of the training.
+    Raises GrowreelError if the folder holds something else.
+    """
+    config = load_preset("demo")
+    size = config.growth.plan().sizes[-1]
+    store = run.with_name(f"{run.name}-clips")
+    if not (store / "index.json").exists():
+        print(f"making {REAL_CLIPS} clips of moving shapes, {size}, in {store}")
+        write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS)
+    resumed = bool(list_checkpoints(run))
+    result = train(store, run, config)
+    if result.signal:
+        print(f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on")
+        return False
+
+    seeds = range(JUDGED_CLIPS)
+    model = load_generator(run)
+    samples = generate(model, seeds)
+    untrained = generate(dataclasses.replace(model, generator=build_generator(model.config).requires_grad_(False)), seeds)
+    with ClipStore.open(store) as opened:
+        real = opened.read(range(JUDGED_CLIPS), size)
+    verdicts = {"accepted": judge(samples), "accepted_untrained": judge(untrained), "accepted_real": judge(real)}
+    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS)
+    pictures += write_samples(run / "demo.png", samples[:16], seeds[:16], fps=FPS)
+    pictures += write_samples(run / "demo_real.png", real[:16], seeds[:16], fps=FPS)
+    figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
+    figures["seconds"] = round(result.seconds, 1)
+    figures["resumed"] = resumed
+    (run / "demo.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(_table(verdicts))
+    print(f"\ntraining took {result.seconds:.0f} s; look at:", *map(str, pictures), sep="\n  ")
+    return figures["accepted"] >= GOAL
+
+
+def _table(verdicts: dict[str, Verdict]) -> str:
+    titles = {"accepted": "generated", "accepted_untrained": "untrained", "accepted_real": "real"}
+    lines = [f"{'clips':<10}  accepted  one blob  right colour  continuous"]
+    for name, verdict in verdicts.items():
+        shares = [part.mean() for part in (verdict.accepted, verdict.one_blob, verdict.right_color, verdict.continuous)]
+        lines.append(f"{titles[name]:<10}  {shares[0]:8.1%}  {shares[1]:8.1%}  {shares[2]:12.1%}  {shares[3]:10.1%}")
+    return "\n".join(lines)

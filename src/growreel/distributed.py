@@ -1,0 +1,80 @@
+"""The only file that knows processes. Every function works with one process and no process group, too.
+
+Gradients are averaged by one flat all-reduce after backward, not by DDP: with a double backward and with parameters that take
+part only from some stage on, DDP gave wrong gradients without an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def setup(device: torch.device) -> None:
+    """Join the process group that torchrun describes in the environment; without torchrun do nothing."""
+    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def shutdown() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def mean(values: Tensor) -> Tensor:
+    """Average a tensor over the processes, in place."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+        values /= world_size()
+    return values
+
+
+def any_true(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds in any process, so that all of them take the same branch."""
+    if world_size() == 1:
+        return flag
+    total = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(total)
+    return bool(total.item() > 0)
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average the gradients over the processes, flattened into one all-reduce.
+
+    A parameter without a gradient here counts as zero, for it may have one elsewhere; one that has none anywhere keeps none, which
+    is the case for every block of a later stage and the same in all processes.
+    """
+    if world_size() == 1:
+        return
+    with_gradient = [p for p in parameters if p.requires_grad]
+    present = torch.tensor([float(p.grad is not None) for p in with_gradient], device=with_gradient[0].device)
+    dist.all_reduce(present)
+    active = [p for p, count in zip(with_gradient, present.tolist(), strict=True) if count > 0]
+    if not active:
+        return
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in active]
+    flat = mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    for parameter, averaged in zip(active, torch.split(flat, [p.numel() for p in active]), strict=True):
+        parameter.grad = averaged.view_as(parameter)

@@ -1,0 +1,126 @@
+"""New clips from a model: by seeds, or along a smooth walk through the latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from growreel.errors import GrowreelError
+from growreel.growth import Position
+from growreel.models.files import LoadedGenerator
+from growreel.models.generator import Generator
+from growreel.randomness import Purpose, keyed_rng, latents_of_seeds
+from growreel.video import tile_grid, write_clip
+
+
+def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.uint8]:
+    """Clips of a loaded model.
+
+    Args:
+        model: from `load_generator`.
+        seeds: one non-negative integer per clip; clip k depends on seeds[k] alone, not on how many are asked for.
+        truncation: below 1 fewer surprises and less variety, 0 the model's single mean clip; see Generator.forward.
+
+    Returns:
+        uint8 [n, t, h, w, c].
+
+    Raises:
+        GrowreelError: no seeds, a negative seed, or a negative truncation.
+    """
+    seeds = [int(seed) for seed in seeds]
+    if not seeds or min(seeds) < 0:
+        raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
+    if truncation < 0:
+        raise GrowreelError(f"--truncation {truncation}: must be 0 or more (1 is as trained)")
+    latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
+    return np.concatenate(list(clips_of_latents(model.generator, model.position, latents, truncation)))
+
+
+@torch.no_grad()
+def clips_of_latents(generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0) -> Iterator[NDArray[np.uint8]]:
+    """Yield one clip uint8 [1, t, h, w, c] per latent [latent_dim].
+
+    One at a time, because the rounding of a convolution may depend on the size of its batch, and a sample may not.
+    """
+    device = next(generator.parameters()).device
+    for latent in latents:
+        clip = generator(latent[None].to(device), position.stage, position.alpha, truncation)
+        yield to_uint8(clip)
+
+
+def to_uint8(clips_NCTHW: Tensor) -> NDArray[np.uint8]:
+    """Network range -1 to 1 (clamped) to uint8 [n, t, h, w, c], rounded to nearest."""
+    levels = (clips_NCTHW.float().clamp(-1, 1) + 1) * 127.5
+    array: NDArray[np.uint8] = levels.round().to(torch.uint8).movedim(1, -1).cpu().numpy()
+    return array
+
+
+def walk(
+    model: LoadedGenerator, frames: int, *, turns: int = 2, count: int = 1, seed: int = 0, truncation: float = 1.0
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of a smooth walk, uint8 [count, h, w, c] each; the last frame leads back to the first.
+
+    The latents go around a random closed curve, and meanwhile every clip plays forwards and backwards, so neither has a jump.
+    The playing takes whole periods of 2t - 2 frames, as near to the model's own speed as fits `frames`.
+
+    Args:
+        frames: length of the loop, at least 2.
+        turns: how far the curve wanders, at least 1; more turns move faster.
+        count: walks side by side, each from its own seed (seed, seed + 1, ...).
+
+    Raises:
+        GrowreelError: a number out of range.
+    """
+    if frames < 2 or turns < 1 or count < 1 or seed < 0 or truncation < 0:
+        raise GrowreelError(
+            f"walk: --frames {frames} must be at least 2, --turns {turns} and --count {count} at least 1, "
+            f"--seed {seed} and --truncation {truncation} not negative"
+        )
+    paths = torch.from_numpy(np.stack([_closed_path(seed + k, frames, turns, model.generator.latent_dim) for k in range(count)]))
+    length = model.size.t
+    period = max(2 * length - 2, 1)
+    periods = max(round(frames / period), 1)
+    for frame in range(frames):
+        clips = np.concatenate(list(clips_of_latents(model.generator, model.position, paths[:, frame], truncation)))
+        phase = round(frame * periods * period / frames) % period
+        yield clips[:, min(phase, period - phase)]
+
+
+def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray[np.float32]:
+    """Latents [frames, latent_dim] on a closed smooth curve: a random sum of circles that go round 1 to `turns` times.
+
+    The generator sees a latent's direction only, so the curve is followed at a constant angular speed: without that it would rush
+    wherever it comes near the origin.
+    """
+    rng = keyed_rng(Purpose.WALK, seed)
+    frequencies = np.arange(1, turns + 1)
+    amplitudes = rng.standard_normal((2, turns, latent_dim))
+    angles = 2 * np.pi * np.outer(np.linspace(0, 1, 64 * frames + 1), frequencies)
+    directions = np.cos(angles) @ amplitudes[0] + np.sin(angles) @ amplitudes[1]
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(directions, axis=0), axis=1))])
+    nearest = np.searchsorted(way, way[-1] * np.arange(frames) / frames)
+    path: NDArray[np.float32] = directions[nearest].astype(np.float32)
+    return path
+
+
+def write_samples(path: Path, clips: NDArray[np.uint8], seeds: Sequence[int], *, fps: float, separate: bool = False) -> list[Path]:
+    """Write clips uint8 [n, t, h, w, c] to one file (.npy: the array itself; else a grid) or to one file for each seed.
+
+    Raises GrowreelError for a suffix that is not known or a disk that does not take it.
+    """
+    if separate:
+        paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
+        for one, clip in zip(paths, clips, strict=True):
+            write_clip(one, clip, fps)
+        return paths
+    if path.suffix.lower() == ".npy":
+        np.save(path, clips)
+    else:
+        write_clip(path, tile_grid(clips), fps)
+    return [path]

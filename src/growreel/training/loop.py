@@ -1,0 +1,273 @@
+"""The training loop: bookkeeping around the step. Progress, and every interval, is counted in real clips shown."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from growreel import distributed
+from growreel.config import Config, TrainingConfig
+from growreel.data.batches import ClipBatches
+from growreel.data.store import ClipStore
+from growreel.errors import GrowreelError
+from growreel.growth import GrowthPlan, Position
+from growreel.models.files import save_model
+from growreel.randomness import latents_of_seeds
+from growreel.sampling import clips_of_latents
+from growreel.training.checkpoint import load_newest, save_checkpoint
+from growreel.training.health import Diverged, RollbackBudget, check_step
+from growreel.training.run_folder import RunFolder, with_image_channels
+from growreel.training.state import TrainingState
+from growreel.training.stats import RunningMeans, append_line, cut_after, to_floats
+from growreel.training.step import discriminator_step, fade_real, generator_step
+from growreel.video import tile_grid, write_clip
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of `train` ended: clips shown so far, seconds in this call, and the signal that stopped it, if one did."""
+
+    clips_shown: int
+    seconds: float
+    signal: signal.Signals | None
+
+
+def train(store_path: Path, run_path: Path, config: Config, *, allow_config_change: bool = False, progress: bool = True) -> TrainResult:
+    """Train on a clip store, in a run folder; the same call again resumes from the newest checkpoint.
+
+    Args:
+        store_path: what `prepare` wrote.
+        run_path: folder for config.yaml, stats.jsonl, checkpoints, models and samples.
+        config: `network.image_channels` may be None.
+        allow_config_change: resume even though the configuration differs from the run's.
+        progress: show a progress bar.
+
+    Raises:
+        GrowreelError: store and plan do not fit, the run folder belongs to another configuration, the disk is full, or training
+            diverged more often than the health check forgives.
+    """
+    device = pick_device(config.training.device)
+    distributed.setup(device)
+    with ClipStore.open(store_path) as store:
+        config = with_image_channels(config, store.channels, store_path)
+        plan = config.growth.plan()
+        _check_fit(plan, store, config.training)
+        run = RunFolder(run_path)
+        if distributed.rank() == 0:
+            run.open(config, allow_config_change)
+        distributed.barrier()
+        batches = ClipBatches(
+            store,
+            seed=config.training.seed,
+            mirror=config.training.mirror,
+            device=device,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+        )
+        try:
+            return _Loop(run, config, TrainingState(config, device), batches, store, progress).run_to_end()
+        finally:
+            batches.close()
+
+
+def pick_device(name: str) -> torch.device:
+    """Resolve `training.device`. Raises GrowreelError for a device that is not here."""
+    if name == "auto":
+        name = f"cuda:{distributed.local_rank()}" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise GrowreelError(f"--training.device {name}: is not usable here ({str(error).splitlines()[0]}); try cpu") from error
+
+
+def _check_fit(plan: GrowthPlan, store: ClipStore, config: TrainingConfig) -> None:
+    """Find out before the first step what would stop a later one."""
+    for stage in plan.stages:
+        store.level_for(stage.size)
+        if stage.minibatch % distributed.world_size():
+            raise GrowreelError(
+                f"stage {stage.size}: minibatch {stage.minibatch} does not divide over {distributed.world_size()} processes; "
+                "set --growth.minibatch to a multiple"
+            )
+    for name in ("stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "critic_steps", "sample_count"):
+        if getattr(config, name) < 1:
+            raise GrowreelError(f"--training.{name} {getattr(config, name)}: must be at least 1")
+
+
+class _Loop:
+    """One call of `train`: what happens before, between and after steps, top to bottom in `run_to_end`."""
+
+    def __init__(
+        self, run: RunFolder, config: Config, state: TrainingState, batches: ClipBatches, store: ClipStore, progress: bool
+    ) -> None:
+        self.run, self.config, self.state, self.batches, self.store = run, config, state, batches, store
+        self.training = config.training
+        self.means = RunningMeans()
+        self.budget = RollbackBudget()
+        self.is_first = distributed.rank() == 0
+        self.total = state.plan.total_clips if self.training.clips is None else self.training.clips
+        self.bar = tqdm(total=self.total, unit="clip", disable=not (progress and self.is_first), dynamic_ncols=True, smoothing=0.05)
+        self.since = (time.perf_counter(), 0)
+
+    def run_to_end(self) -> TrainResult:
+        started = time.perf_counter()
+        with self.bar, _catch_signals() as caught:
+            if self._load():
+                self.bar.write(f"resuming {self.run.path} at {self.state.clips_shown} clips")
+            else:
+                self._save_checkpoint()  # so that a rollback always finds one
+            self._restart_clock()
+            while self.state.clips_shown < self.total:
+                before = self.state.clips_shown
+                try:
+                    self._step()
+                except Diverged as reason:
+                    self._roll_back(reason)
+                    continue
+                stop = distributed.any_true(bool(caught), self.state.device)
+                self._maintain(before)
+                if stop:
+                    self._save_checkpoint()
+                    break
+        stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
+        return TrainResult(self.state.clips_shown, time.perf_counter() - started, stopped_by)
+
+    def _step(self) -> None:
+        """`critic_steps` of the discriminator on new real clips, one of the generator."""
+        state, position = self.state, self.state.position
+        stage = state.plan.stages[position.stage]
+        state.prepare_optimizers(position)
+        for _ in range(self.training.critic_steps):
+            real = fade_real(self.batches.at(state.clips_shown, stage.size, stage.minibatch), state, position)
+            scalars = discriminator_step(state, real, position, stage.minibatch, self.training)
+            state.clips_shown += stage.minibatch
+        scalars |= generator_step(state, position, stage.minibatch, self.training)
+        values = to_floats(dict(zip(scalars, distributed.mean(torch.stack(list(scalars.values()))), strict=True)))
+        check_step(values, self.training.explosion_limit)
+        self.means.add(values)
+        self.bar.update(stage.minibatch * self.training.critic_steps)
+        self.bar.set_description(f"{stage.size} {position.phase} alpha {position.alpha:.2f}", refresh=False)
+
+    def _maintain(self, before: int) -> None:
+        """Write what is due because an interval ended between `before` and now, or because this is the last step."""
+
+        def due(interval: int) -> bool:
+            return self.state.clips_shown >= self.total or self.state.clips_shown // interval > before // interval
+
+        if due(self.training.stats_interval) and self.means.counts:
+            self._write_stats(self.state.plan.position(before))
+        if due(self.training.sample_interval):
+            self._write_samples()
+        if due(self.training.checkpoint_interval):
+            self._save_checkpoint()
+
+    def _write_stats(self, position: Position) -> None:
+        averages = self.means.take()
+        now, clips = time.perf_counter(), self.state.clips_shown
+        rate = (clips - self.since[1]) / (now - self.since[0])
+        self.since = (now, clips)
+        line = {
+            "clips": clips,
+            "stage": str(self.state.plan.sizes[position.stage]),
+            "phase": position.phase,
+            "alpha": position.alpha,
+            **averages,
+            "clips_per_second": rate,
+            "peak_memory_bytes": _peak_memory(self.state.device),
+            "time": time.time(),
+        }
+        if self.is_first:
+            append_line(self.run.stats, line)
+
+    def _write_samples(self) -> None:
+        if not self.is_first:
+            return
+        seeds = list(range(self.training.sample_count))
+        latents = torch.from_numpy(latents_of_seeds(seeds, self.state.ema.latent_dim))
+        clips = np.concatenate(list(clips_of_latents(self.state.ema, self.state.position, latents)))
+        write_clip(self.run.samples / f"{self.state.clips_shown:09d}.webp", tile_grid(clips), self._fps())
+
+    def _save_checkpoint(self) -> None:
+        if self.is_first:
+            clips = self.state.clips_shown
+            state = {**self.state.state_dict(), "means": self.means.state_dict()}
+            save_checkpoint(self.run.path, clips, state, self.training.keep_checkpoints)
+            save_model(self.run.models / f"{clips:09d}.safetensors", self.state.ema, self.config, clips, self._fps())
+        distributed.barrier()
+
+    def _load(self) -> bool:
+        """Bring back the newest checkpoint and drop what was written after it; False if there is none."""
+        saved = load_newest(self.run.path, self.bar.write)
+        if saved is None:
+            return False
+        self.means.load_state_dict(saved.pop("means"))
+        self.state.load_state_dict(saved)
+        self.bar.reset(total=self.total)
+        self.bar.update(self.state.clips_shown)
+        distributed.barrier()
+        if self.is_first:
+            cut_after(self.run.stats, self.state.clips_shown)
+        return True
+
+    def _roll_back(self, reason: Diverged) -> None:
+        """Go back to the newest checkpoint; the noise after it is new, the clips are the same."""
+        at, rollbacks = self.state.clips_shown, self.state.rollbacks + 1
+        self.budget.spend(reason, at)
+        self._load()
+        self.state.rollbacks = rollbacks
+        self._restart_clock()
+        message = f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})"
+        self.bar.write(message)
+        if self.is_first:
+            append_line(self.run.stats, {"clips": self.state.clips_shown, "event": "rollback", "reason": message, "time": time.time()})
+
+    def _restart_clock(self) -> None:
+        self.since = (time.perf_counter(), self.state.clips_shown)
+
+    def _fps(self) -> float:
+        """The store's frame rate, at the duration of the stage."""
+        frames = self.state.plan.sizes[self.state.position.stage].t
+        return self.store.fps * frames / self.store.size.t
+
+
+@contextmanager
+def _catch_signals() -> Iterator[list[signal.Signals]]:
+    """Collect the first Ctrl-C or SIGTERM instead of dying of it; a second one acts as usual."""
+    caught: list[signal.Signals] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        caught.append(signal.Signals(number))
+        restore()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, remember)
+    except ValueError:  # not in the main thread: signals are the caller's affair
+        previous.clear()
+    try:
+        yield caught
+    finally:
+        restore()
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: on CUDA the most that tensors held, else the most that the process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

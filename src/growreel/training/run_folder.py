@@ -1,0 +1,101 @@
+"""The run folder: where its files are, what is written first, and whether a command may go on in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from growreel import distributed
+from growreel.config import Config, load_config, to_dict, to_yaml
+from growreel.errors import GrowreelError
+
+MAY_CHANGE = {
+    "clips",
+    "device",
+    "stats_interval",
+    "sample_interval",
+    "checkpoint_interval",
+    "keep_checkpoints",
+    "sample_count",
+    "explosion_limit",
+}
+"""Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
+
+
+class RunFolder:
+    """Paths of a run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.stats = path / "stats.jsonl"
+        self.models = path / "models"
+        self.samples = path / "samples"
+
+    def open(self, config: Config, allow_config_change: bool) -> None:
+        """Create the folder, or check that this configuration may resume it; then write config.yaml and environment.json.
+
+        Raises GrowreelError naming the fields in which the configuration differs from the run's, or a folder that is not a run.
+        """
+        if self.config.exists():
+            changed = _differences(to_dict(load_config(self.config)), to_dict(config))
+            if changed and not allow_config_change:
+                raise GrowreelError(
+                    f"--out {self.path}: this run was started with other settings: {'; '.join(changed)}. "
+                    "Give those, or another --out, or --allow-config-change to go on with the new ones"
+                )
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise GrowreelError(f"--out {self.path}: exists and is not a run folder of growreel; give an empty or a new folder")
+        for folder in (self.models, self.samples):
+            folder.mkdir(parents=True, exist_ok=True)
+        _write(self.config, to_yaml(config))
+        _write(self.environment, json.dumps(_environment(), indent=2) + "\n")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """`name: old -> new` for every leaf that differs and may not."""
+    changed = []
+    for name, value in now.items():
+        old = before.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            changed += _differences(old, value, f"{prefix}{name}.")
+        elif old != value and not (prefix == "training." and name in MAY_CHANGE):
+            changed.append(f"{prefix}{name}: {old} -> {value}")
+    return changed
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "growreel": metadata.version("growreel"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+        "platform": platform.platform(),
+        "cpu_threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "processes": distributed.world_size(),
+        "command": sys.argv,
+    }
+
+
+def with_image_channels(config: Config, channels: int, store: Path) -> Config:
+    """Fill in `network.image_channels` from the store. Raises GrowreelError if the configuration asks for another number."""
+    asked = config.network.image_channels
+    if asked not in (None, channels):
+        raise GrowreelError(f"--network.image_channels {asked}: the store {store} has {channels}; leave the flag out or prepare it anew")
+    return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=channels))

@@ -1,0 +1,91 @@
+"""Everything of a run that changes while it trains: networks, moving average, loss head, optimisers, clips shown."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from growreel.config import Config, OptimizerConfig
+from growreel.growth import GrowthPlan, Position
+from growreel.losses import AdversarialLoss, build_loss
+from growreel.losses.base import ParameterGroup
+from growreel.models import Discriminator, Generator, build_discriminator, build_generator
+
+
+class TrainingState:
+    """Fresh at construction (weights depend on `training.seed` only); `load_state_dict` brings back a checkpoint's.
+
+    Attributes:
+        clips_shown: real clips that the discriminator has seen, over all processes.
+        rollbacks: times the run went back to a checkpoint; part of the noise's key, so that a repeated stretch differs.
+        optimizers_for: (stage, phase) that the optimisers' moments belong to.
+    """
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            self.generator: Generator = build_generator(config).to(device)
+            self.discriminator: Discriminator = build_discriminator(config).to(device)
+            self.loss: AdversarialLoss = build_loss(config.loss, config.network.feature_dim).to(device)
+        self.ema: Generator = copy.deepcopy(self.generator).requires_grad_(False)
+        self.plan: GrowthPlan = self.generator.plan
+        self.device = device
+        self.clips_shown = 0
+        self.rollbacks = 0
+        self.optimizers_for: tuple[int, str] = (0, "stable")
+        self._optimizer = config.optimizer
+        self._reset_optimizers()
+
+    @property
+    def position(self) -> Position:
+        return self.plan.position(self.clips_shown)
+
+    def prepare_optimizers(self, position: Position) -> None:
+        """Start the moments anew where the plan says so, and set the stage's learning rate."""
+        due = (position.stage, position.phase)
+        changed = due != self.optimizers_for if self._optimizer.reset == "phase" else due[0] != self.optimizers_for[0]
+        self.optimizers_for = due
+        if changed:
+            self._reset_optimizers()
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = self.plan.stages[position.stage].learning_rate * group["lr_scale"]
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator, "loss": self.loss, "ema": self.ema}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only, loadable with `weights_only=True`."""
+        return {
+            **{name: module.state_dict() for name, module in self.modules().items()},
+            "generator_optimizer": self.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "clips_shown": self.clips_shown,
+            "rollbacks": self.rollbacks,
+            "optimizers_for": list(self.optimizers_for),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, module in self.modules().items():
+            module.load_state_dict(state[name])
+        self._reset_optimizers()
+        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        self.clips_shown, self.rollbacks = state["clips_shown"], state["rollbacks"]
+        stage, phase = state["optimizers_for"]
+        self.optimizers_for = (stage, phase)
+
+    def _reset_optimizers(self) -> None:
+        self.generator_optimizer = _adam(_one_group(self.generator), self._optimizer)
+        self.discriminator_optimizer = _adam([*_one_group(self.discriminator), *self.loss.parameter_groups()], self._optimizer)
+
+
+def _one_group(module: nn.Module) -> list[ParameterGroup]:
+    return [{"params": list(module.parameters()), "lr_scale": 1.0}]
+
+
+def _adam(groups: list[ParameterGroup], config: OptimizerConfig) -> torch.optim.Adam:
+    return torch.optim.Adam([dict(group) for group in groups], betas=(config.beta1, config.beta2), eps=config.eps, fused=True)

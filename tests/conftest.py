@@ -1,0 +1,56 @@
+"""Fixtures: small plans, small stores, a small configuration. Everything is made here; nothing is read from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from growreel.config import Config, from_dict
+from growreel.data.shapes import shape_clips
+from growreel.data.writer import write_store
+from growreel.growth import GrowthPlan, Size, Stage
+
+torch.set_num_threads(1)  # tests run side by side; two threads each would fight for two cores
+
+
+@pytest.fixture(scope="session")
+def shapes_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 40 procedural clips, 4x8x8."""
+    path = tmp_path_factory.mktemp("stores") / "shapes"
+    write_store(path, shape_clips(40, Size(4, 8, 8)), fps=8.0)
+    return path
+
+
+def make_plan(*sizes: str, minibatch: int = 4) -> GrowthPlan:
+    """A plan with fades of 10 clips and stable phases of 20."""
+    return GrowthPlan(tuple(Stage(Size.parse(size), 0 if i == 0 else 10, 20, minibatch, 0.001) for i, size in enumerate(sizes)))
+
+
+def tiny_config(**training: Any) -> Config:
+    """2x4x4 -> 4x8x8 with 4 channels: 24 + 40 + 40 clips in minibatches of 4, everything written every few steps."""
+    return from_dict(
+        {
+            "growth": {
+                "stages": ["2x4x4", "4x8x8"],
+                "fade_clips": 40,
+                "stable_clips": 40,
+                "minibatch": 4,
+                "learning_rate": 0.002,
+            },
+            "network": {"max_channels": 4, "latent_dim": 8, "feature_dim": 8},
+            "loss": {"swgan": {"feature_penalty": "slope"}},
+            "training": {
+                "ema_decay": 0.9,
+                "device": "cpu",
+                "stats_interval": 12,
+                "sample_interval": 40,
+                "checkpoint_interval": 20,
+                "sample_count": 2,
+                **training,
+            },
+        },
+        "tiny_config",
+    )

@@ -1,0 +1,103 @@
+"""The command line: what it prints, what it refuses, and that help needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import tiny_config
+from growreel.cli import main
+from growreel.config import to_yaml
+
+COMMANDS = ["prepare", "inspect", "plan", "train", "sample", "walk", "demo"]
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must be refused, and return what it says."""
+    assert main([str(argument) for argument in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("growreel: ") and "Traceback" not in said.err
+    return said.err
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_needs_no_torch(command: str) -> None:
+    script = f"""
+import sys
+from growreel.cli import main
+try:
+    main({[*([command] if command else []), "--help"]!r})
+except SystemExit as end:
+    assert end.code == 0
+assert "torch" not in sys.modules and "av" not in sys.modules and "PIL" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert "usage: growreel" in done.stdout
+    if not command:
+        assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_help_of_train_explains_every_field() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "growreel", "train", "--preset", "demo", "--help"], check=True, capture_output=True, text=True
+    )
+    text = " ".join(done.stdout.split())
+    assert "--loss.swgan.feature_penalty" in text and "Second penalty, on the 1-D functions" in text
+    assert "default: 8x16x16" in text, "defaults are those of the preset"
+
+
+def test_the_whole_way(shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """inspect, plan, train, train again, sample, walk: on one store, with the flags that the README shows."""
+    assert main(["inspect", str(shapes_store), "--sheet", str(tmp_path / "sheet.png"), "--verify"]) == 0
+    assert (tmp_path / "sheet.png").exists() and "40" in capsys.readouterr().out
+    (tmp_path / "c.yaml").write_text(to_yaml(tiny_config()))
+    settings = ["--config", str(tmp_path / "c.yaml"), "--training.ema_decay", "0.5"]
+    assert main(["plan", *settings]) == 0
+    assert "4x8x8  time + space" in capsys.readouterr().out
+    train = ["train", str(shapes_store), "--out", str(tmp_path / "run"), *settings]
+    assert main([*train, "--clips", "60"]) == 0
+    assert "done: 60 clips shown" in capsys.readouterr().out
+    assert main(train) == 0
+    assert "done: 120 clips shown" in capsys.readouterr().out
+    assert "ema_decay: 0.5" in (tmp_path / "run" / "config.yaml").read_text()
+    assert main(["sample", str(tmp_path / "run"), "--count", "3", "--seed", "5", "--out", str(tmp_path / "x.npy")]) == 0
+    newest = tmp_path / "run" / "models" / "000000120.safetensors"
+    assert main(["sample", str(newest), "--count", "1", "--seed", "7", "--out", str(tmp_path / "y.npy"), "--truncation", "1"]) == 0
+    x, y = np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy")
+    assert x.shape == (3, 4, 8, 8, 3) and np.array_equal(x[2:], y)
+    assert main(["sample", str(newest), "--count", "2", "--out", str(tmp_path / "z.gif"), "--separate"]) == 0
+    assert (tmp_path / "z-0.gif").exists() and (tmp_path / "z-1.gif").exists()
+    assert main(["walk", str(newest), "--frames", "12", "--out", str(tmp_path / "w.webp")]) == 0
+    assert (tmp_path / "w.webp").exists()
+
+
+def test_stages_target_and_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--preset", "trailerfaces-256"]) == 0
+    assert "3,703,597" in capsys.readouterr().out
+    assert main(["plan", "--preset", "trailerfaces-256", "--target", "8x8x8", "--order", "time"]) == 0
+    assert "8x4x4" in capsys.readouterr().out
+    assert main(["plan", "--stages", "4x3x4,8x6x8"]) == 0
+    assert "8x6x8" in capsys.readouterr().out
+    assert "--target" in fails(capsys, "plan", "--stages", "4x4x4", "--target", "8x8x8")
+    assert "time goes from 4 to 16" in fails(capsys, "plan", "--stages", "4x4x4,16x4x4")
+    assert "--target: '9' is not a size" in fails(capsys, "plan", "--target", "9")
+
+
+def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert "nowhere" in fails(capsys, "train", tmp_path / "nowhere", "--out", out)
+    assert "--preset huge" in fails(capsys, "train", shapes_store, "--out", out, "--preset", "huge")
+    assert "only one of the two" in fails(capsys, "train", shapes_store, "--out", out, "--preset", "demo", "--config", "x")
+    assert "smaller" in fails(capsys, "train", shapes_store, "--out", out, "--target", "16x64x64")
+    assert "no such model file" in fails(capsys, "sample", tmp_path / "m.safetensors", "--out", out)
+    assert "--count 0" in fails(capsys, "sample", tmp_path, "--out", "x.gif", "--count", 0)
+    assert "--size" in fails(capsys, "prepare", tmp_path, out, "--size", "64")
+    assert not out.exists()
+    for wrong in (["train", str(shapes_store)], ["nonsense"], ["train", str(shapes_store), "--out", "x", "--training.seed", "one"]):
+        with pytest.raises(SystemExit) as stop:
+            main(wrong)
+        assert stop.value.code == 2
