@@ -26,7 +26,7 @@ def shapes_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_plan(*sizes: str, minibatch: int = 4) -> GrowthPlan:
     """A plan with fades of 10 clips and stable phases of 20."""
-    return GrowthPlan(tuple(Stage(Size.parse(size), 0 if i == 0 else 10, 20, minibatch, 0.001) for i, size in enumerate(sizes)))
+    return GrowthPlan(tuple(Stage(Size.parse(size), 0 if i == 0 else 10, 20, minibatch, 0.001, 0.001) for i, size in enumerate(sizes)))
 
 
 def tiny_config(**training: Any) -> Config:

@@ -12,6 +12,8 @@ import pytest
 from conftest import tiny_config
 from growreel.cli import main
 from growreel.config import to_yaml
+from growreel.data.store import ClipStore
+from growreel.video import write_clip
 
 COMMANDS = ["prepare", "inspect", "plan", "train", "sample", "walk", "demo"]
 
@@ -75,6 +77,40 @@ def test_the_whole_way(shapes_store: Path, tmp_path: Path, capsys: pytest.Captur
     assert (tmp_path / "w.webp").exists()
 
 
+def test_prepare_with_every_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A video of 2x2 tiles, 20 frames: two overlapping clips of each tile, and a listed skip that the exit code tells."""
+    tile = np.random.default_rng(0).integers(0, 255, (20, 16, 16, 3), dtype=np.uint8)
+    (tmp_path / "in" / "waves").mkdir(parents=True)
+    write_clip(tmp_path / "in" / "waves" / "a.webp", np.tile(tile, (1, 2, 2, 1)), 10)
+    (tmp_path / "in" / "waves" / "b.mp4").write_text("not a video")
+    flags = [
+        "--size",
+        "4x8x8",
+        "--frame-stride",
+        "2",
+        "--clip-stride",
+        "3",
+        "--max-clips-per-video",
+        "2",
+        "--fit",
+        "pad",
+        "--colors",
+        "1",
+        "--tiles",
+        "2x2",
+        "--labels",
+    ]
+    command = ["prepare", str(tmp_path / "in"), str(tmp_path / "store"), *flags]
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    assert "8 clips in" in said and "b.mp4" in said and "skipped" in said
+    with ClipStore.open(tmp_path / "store") as store:
+        assert (len(store), str(store.size), store.channels, list(store.labels)) == (8, "4x8x8", 1, ["waves"])
+        assert sorted({clip.frame for clip in store.clips}) == [0, 3]
+    assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 1
+
+
 def test_stages_target_and_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--preset", "trailerfaces-256"]) == 0
     assert "3,703,597" in capsys.readouterr().out
@@ -96,6 +132,7 @@ def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsy
     assert "no such model file" in fails(capsys, "sample", tmp_path / "m.safetensors", "--out", out)
     assert "--count 0" in fails(capsys, "sample", tmp_path, "--out", "x.gif", "--count", 0)
     assert "--size" in fails(capsys, "prepare", tmp_path, out, "--size", "64")
+    assert "--tiles: '7' is not ROWSxCOLUMNS" in fails(capsys, "prepare", tmp_path, out, "--size", "4x4x4", "--tiles", "7")
     assert not out.exists()
     for wrong in (["train", str(shapes_store)], ["nonsense"], ["train", str(shapes_store), "--out", "x", "--training.seed", "one"]):
         with pytest.raises(SystemExit) as stop:

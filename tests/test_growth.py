@@ -66,12 +66,18 @@ def test_size_names_flag_and_value(text: str) -> None:
 
 
 def test_stage_refuses_nonsense() -> None:
-    for kwargs in ({"fade_clips": -1}, {"fade_clips": 0, "stable_clips": 0}, {"minibatch": 0}, {"learning_rate": 0.0}):
-        values = {"fade_clips": 1, "stable_clips": 1, "minibatch": 1, "learning_rate": 0.1} | kwargs
+    for kwargs in (
+        {"fade_clips": -1},
+        {"fade_clips": 0, "stable_clips": 0},
+        {"minibatch": 0},
+        {"learning_rate": 0.0},
+        {"final_learning_rate": -1.0},
+    ):
+        values = {"fade_clips": 1, "stable_clips": 1, "minibatch": 1, "learning_rate": 0.1, "final_learning_rate": 0.1} | kwargs
         with pytest.raises(GrowreelError, match="stage 4x4x4"):
             Stage(CUBE, **values)
     with pytest.raises(GrowreelError, match="nothing to fade from"):
-        GrowthPlan((Stage(CUBE, 5, 5, 1, 0.1),))
+        GrowthPlan((Stage(CUBE, 5, 5, 1, 0.1, 0.1),))
     with pytest.raises(GrowreelError, match="no stages"):
         GrowthPlan(())
 
@@ -94,6 +100,12 @@ def test_positions_at_every_boundary() -> None:
         plan.position(-1)
 
 
+def test_the_learning_rate_falls_through_the_stable_phase() -> None:
+    plan = GrowthPlan((Stage(CUBE, 0, 20, 4, 0.4, 0.4), Stage(Size(8, 4, 4), 10, 20, 4, 0.4, 0.2)))
+    expected = {0: 0.4, 19: 0.4, 20: 0.4, 29: 0.4, 30: 0.4, 40: 0.3, 45: 0.25, 50: 0.2, 1000: 0.2}
+    assert {clips: plan.learning_rate(clips) for clips in expected} == pytest.approx(expected)
+
+
 lengths = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1, max_size=6)
 
 
@@ -101,7 +113,7 @@ lengths = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1
 def test_position_moves_forward_and_alpha_is_linear(lengths: list[tuple[int, int]], clips: int) -> None:
     sizes = [Size(4 * 2**i, 4, 4) for i in range(len(lengths))]
     plan = GrowthPlan(
-        tuple(Stage(s, fade if i else 0, stable, 1, 0.1) for i, (s, (fade, stable)) in enumerate(zip(sizes, lengths, strict=True)))
+        tuple(Stage(s, fade if i else 0, stable, 1, 0.1, 0.1) for i, (s, (fade, stable)) in enumerate(zip(sizes, lengths, strict=True)))
     )
     now, later = plan.position(clips), plan.position(clips + 1)
     assert (now.stage, now.phase == "stable", now.alpha) <= (later.stage, later.phase == "stable", later.alpha)

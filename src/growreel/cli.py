@@ -79,12 +79,21 @@ def _prepare(options: Namespace) -> int:
         fps=options.fps,
         max_clips_per_video=options.max_clips_per_video,
         colors=options.colors,
-        tiles=options.tiles,
+        tiles=_parse_tiles(options.tiles),
         labels=options.labels,
         overwrite=options.overwrite,
     )
     print(report.table())
     return report.exit_code
+
+
+def _parse_tiles(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    rows, x, columns = text.partition("x")
+    if not (x and rows.isdigit() and columns.isdigit()):
+        raise GrowreelError(f"--tiles: {text!r} is not ROWSxCOLUMNS, e.g. 7x4")
+    return int(rows), int(columns)
 
 
 def _inspect_parser() -> ArgumentParser:

@@ -33,6 +33,8 @@ class StageConfig:
     """Clips per step over all processes."""
     learning_rate: float | None = None
     """Adam's step size for both networks."""
+    final_learning_rate: float | None = None
+    """What the step size falls (or rises) to, linearly, through the stable phase; None keeps it constant."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class GrowthConfig:
 
     def _stage(self, stage: StageConfig, first: bool) -> Stage:
         size = Size.parse(stage.size, "growth.stages")
+        learning_rate = self.learning_rate if stage.learning_rate is None else stage.learning_rate
         fade_clips = self.fade_clips if stage.fade_clips is None else stage.fade_clips
         minibatch = self.minibatch if stage.minibatch is None else stage.minibatch
         return Stage(
@@ -73,7 +76,8 @@ class GrowthConfig:
             fade_clips=0 if first and stage.fade_clips is None else fade_clips,
             stable_clips=self.stable_clips if stage.stable_clips is None else stage.stable_clips,
             minibatch=paper_minibatch(size) if minibatch is None else minibatch,
-            learning_rate=self.learning_rate if stage.learning_rate is None else stage.learning_rate,
+            learning_rate=learning_rate,
+            final_learning_rate=learning_rate if stage.final_learning_rate is None else stage.final_learning_rate,
         )
 
 
@@ -115,6 +119,8 @@ class SlicedConfig:
     """Target of the second penalty; None takes the form's own: 0.01 for `released`, 1 for `slope`."""
     matrix_lr_scale: float = 1.0
     """Factor on the learning rate of the orthogonal matrices; 1 / sqrt(feature_dim) equals the other layers' relative step."""
+    penalty_fraction: float = 1.0
+    """Share of the minibatch on which the gradient penalty, nearly half of a step's cost, is evaluated."""
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,17 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """One size on the ladder and how long and how the model trains there. Lengths are in clips shown."""
+    """One size on the ladder and how long and how the model trains there. Lengths are in clips shown.
+
+    The learning rate is constant in the fade and goes linearly to `final_learning_rate` through the stable phase.
+    """
 
     size: Size
     fade_clips: int
     stable_clips: int
     minibatch: int
     learning_rate: float
+    final_learning_rate: float
 
     def __post_init__(self) -> None:
         where = f"stage {self.size}"
@@ -61,8 +65,9 @@ class Stage:
             raise GrowreelError(f"{where}: has no clips to train on; give fade_clips or stable_clips a positive value")
         if self.minibatch < 1:
             raise GrowreelError(f"{where}: minibatch is {self.minibatch}; it must be at least 1")
-        if not self.learning_rate > 0:
-            raise GrowreelError(f"{where}: learning_rate is {self.learning_rate}; it must be positive")
+        for name in ("learning_rate", "final_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise GrowreelError(f"{where}: {name} is {getattr(self, name)}; it must be positive")
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,16 @@ class GrowthPlan:
         if into < stage.fade_clips:
             return Position(index, "fade", into / stage.fade_clips)
         return Position(index, "stable", 1.0)
+
+    def learning_rate(self, clips_shown: int) -> float:
+        """Adam's step size at `clips_shown`; beyond the end of the plan the last stage's final one."""
+        position = self.position(clips_shown)
+        stage = self.stages[position.stage]
+        into_stable = clips_shown - self.start(position.stage) - stage.fade_clips
+        if position.phase == "fade" or stage.stable_clips == 0:
+            return stage.learning_rate
+        done = min(into_stable / stage.stable_clips, 1.0)
+        return stage.learning_rate + done * (stage.final_learning_rate - stage.learning_rate)
 
 
 def check_steps(sizes: Sequence[Size]) -> None:

@@ -15,7 +15,7 @@ from growreel.data.shapes import COLORS, MAX_TRAVEL, RADIUS
 
 FOREGROUND = 128
 """A pixel belongs to the blob if its brightest channel reaches this; half way between ground and every colour."""
-AREA_RANGE = (0.4, 2.0)
+AREA_RANGE = (0.5, 1.6)
 """Allowed blob area in every frame, as a multiple of the true area."""
 COLOR_TOLERANCE = 80.0
 """Allowed distance in RGB (0-255 each) of the blob's mean colour from the palette's, in every frame."""

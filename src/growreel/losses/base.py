@@ -63,6 +63,11 @@ class AdversarialLoss(nn.Module, ABC):
         """Called after the optimiser's step."""
 
 
+def penalized(clips: Tensor, fraction: float) -> Tensor:
+    """The first clips of a batch, `fraction` of it, at least one: an unbiased and cheaper place to evaluate a penalty."""
+    return clips[: max(1, round(len(clips) * fraction))]
+
+
 def interpolate(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """(1 - mix) * real + mix * fake, with one weight for each clip or feature vector."""
     return torch.lerp(real, fake, mix.view(-1, *[1] * (real.dim() - 1)))

@@ -44,7 +44,8 @@ def plan_table(config: Config) -> str:
                 f"{sum(map(count_parameters, new_g)):,}",
                 f"{sum(map(count_parameters, new_d)):,}",
                 str(stage.minibatch),
-                f"{stage.learning_rate:g}",
+                f"{stage.learning_rate:g}"
+                + (f" > {stage.final_learning_rate:g}" if stage.final_learning_rate != stage.learning_rate else ""),
                 f"{stage.fade_clips:,}",
                 f"{stage.stable_clips:,}",
                 f"{plan.start(i):,}",

@@ -26,6 +26,7 @@ from growreel.models.files import save_model
 from growreel.randomness import latents_of_seeds
 from growreel.sampling import clips_of_latents
 from growreel.training.checkpoint import load_newest, save_checkpoint
+from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_step
 from growreel.training.run_folder import RunFolder, with_image_channels
 from growreel.training.state import TrainingState
@@ -117,7 +118,15 @@ class _Loop:
         self.budget = RollbackBudget()
         self.is_first = distributed.rank() == 0
         self.total = state.plan.total_clips if self.training.clips is None else self.training.clips
-        self.bar = tqdm(total=self.total, unit="clip", disable=not (progress and self.is_first), dynamic_ncols=True, smoothing=0.05)
+        self.forecast = Forecast(state.generator, state.discriminator)
+        self.bar = tqdm(
+            total=self.total,
+            unit=" clips",
+            disable=not (progress and self.is_first),
+            dynamic_ncols=True,
+            smoothing=0.05,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
+        )
         self.since = (time.perf_counter(), 0)
 
     def run_to_end(self) -> TrainResult:
@@ -146,8 +155,9 @@ class _Loop:
     def _step(self) -> None:
         """`critic_steps` of the discriminator on new real clips, one of the generator."""
         state, position = self.state, self.state.position
-        stage = state.plan.stages[position.stage]
-        state.prepare_optimizers(position)
+        stage, started = state.plan.stages[position.stage], time.perf_counter()
+        if state.prepare_optimizers(position):
+            self.forecast.entered()
         for _ in range(self.training.critic_steps):
             real = fade_real(self.batches.at(state.clips_shown, stage.size, stage.minibatch), state, position)
             scalars = discriminator_step(state, real, position, stage.minibatch, self.training)
@@ -156,8 +166,12 @@ class _Loop:
         values = to_floats(dict(zip(scalars, distributed.mean(torch.stack(list(scalars.values()))), strict=True)))
         check_step(values, self.training.explosion_limit)
         self.means.add(values)
-        self.bar.update(stage.minibatch * self.training.critic_steps)
-        self.bar.set_description(f"{stage.size} {position.phase} alpha {position.alpha:.2f}", refresh=False)
+        clips = stage.minibatch * self.training.critic_steps
+        self.forecast.measured(position.stage, clips, time.perf_counter() - started)
+        left = self.forecast.seconds_left(state.clips_shown, self.total) or 0.0
+        self.bar.set_description_str(f"{stage.size} {position.phase} alpha {position.alpha:.2f}", refresh=False)
+        self.bar.set_postfix_str(f"{tqdm.format_interval(left)} left", refresh=False)
+        self.bar.update(clips)
 
     def _maintain(self, before: int) -> None:
         """Write what is due because an interval ended between `before` and now, or because this is the last step."""

@@ -43,16 +43,18 @@ class TrainingState:
     def position(self) -> Position:
         return self.plan.position(self.clips_shown)
 
-    def prepare_optimizers(self, position: Position) -> None:
-        """Start the moments anew where the plan says so, and set the stage's learning rate."""
+    def prepare_optimizers(self, position: Position) -> bool:
+        """Start the moments anew where the plan says so, and set the learning rate; say whether they are new."""
         due = (position.stage, position.phase)
         changed = due != self.optimizers_for if self._optimizer.reset == "phase" else due[0] != self.optimizers_for[0]
         self.optimizers_for = due
         if changed:
             self._reset_optimizers()
+        learning_rate = self.plan.learning_rate(self.clips_shown)
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = self.plan.stages[position.stage].learning_rate * group["lr_scale"]
+                group["lr"] = learning_rate * group["lr_scale"]
+        return changed
 
     def modules(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator, "loss": self.loss, "ema": self.ema}
