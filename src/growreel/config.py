@@ -117,10 +117,6 @@ class SlicedConfig:
     """Weight of the second penalty."""
     feature_target: float | None = None
     """Target of the second penalty; None takes the form's own: 0.01 for `released`, 1 for `slope`."""
-    matrix_lr_scale: float = 1.0
-    """Factor on the learning rate of the orthogonal matrices; 1 / sqrt(feature_dim) equals the other layers' relative step."""
-    penalty_fraction: float = 1.0
-    """Share of the minibatch on which the gradient penalty, nearly half of a step's cost, is evaluated."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +171,8 @@ class TrainingConfig:
     """Decay per step of the generator's moving average, which is what is sampled and saved."""
     mirror: bool = True
     """Mirror half of the clips left to right, whole clips at a time."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the convolutions; penalties, head, EMA and optimiser are float32 in both."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Arithmetic of the convolutions; penalties, head, EMA and optimiser are float32 in all. `auto`: bfloat16 where the device has it."""
     device: str = "auto"
     """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
     stats_interval: int = 2_000

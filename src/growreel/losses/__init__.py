@@ -21,8 +21,6 @@ def build_loss(config: LossConfig, feature_dim: int) -> AdversarialLoss:
             feature_penalty=c.feature_penalty,
             feature_weight=c.feature_weight,
             feature_target=c.feature_target,
-            matrix_lr_scale=c.matrix_lr_scale,
-            penalty_fraction=c.penalty_fraction,
         )
     g = config.wgan_gp
     return WassersteinGPLoss(feature_dim, gradient_weight=g.gradient_weight, gradient_target=g.gradient_target, drift_weight=g.drift_weight)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,6 @@ class Discriminate(Protocol):
     def __call__(self, clips: Tensor, *, exact: bool = False) -> Tensor:
         """With `exact`, float32 arithmetic throughout: under bfloat16 a double backward can be off by a third."""
         ...
-
-
-class ParameterGroup(TypedDict):
-    """One parameter group of a PyTorch optimiser, with a factor on the stage's learning rate."""
-
-    params: list[nn.Parameter]
-    lr_scale: float
 
 
 class AdversarialLoss(nn.Module, ABC):
@@ -52,20 +45,11 @@ class AdversarialLoss(nn.Module, ABC):
     def generator_loss(self, fake_features: Tensor) -> Tensor:
         """Loss of the generator from the features [n, d] of its clips."""
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """The head's parameters for the optimiser; `lr_scale` multiplies the stage's learning rate."""
-        return [{"params": list(self.parameters()), "lr_scale": 1.0}]
-
     def project_gradients(self) -> None:
         """Called between backward and the optimiser's step."""
 
     def retract(self) -> None:
         """Called after the optimiser's step."""
-
-
-def penalized(clips: Tensor, fraction: float) -> Tensor:
-    """The first clips of a batch, `fraction` of it, at least one: an unbiased and cheaper place to evaluate a penalty."""
-    return clips[: max(1, round(len(clips) * fraction))]
 
 
 def interpolate(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from growreel.losses.base import AdversarialLoss, Discriminate, ParameterGroup, input_gradient, interpolate, penalized
+from growreel.losses.base import AdversarialLoss, Discriminate, input_gradient, interpolate
 from growreel.models.layers import LEAKY_SLOPE, leaky_relu
 
 FeaturePenalty = Literal["released", "slope", "none"]
@@ -61,9 +61,6 @@ class SlicedWassersteinLoss(AdversarialLoss):
             `none`.
         feature_weight: weight of FP (paper: 10).
         feature_target: None takes the form's own: 0.01 for `released`, 1 for `slope`.
-        matrix_lr_scale: factor on the learning rate of the matrices. Their entries are about 1/sqrt(d), while all other weights
-            are N(0, 1) under an equalised learning rate; 1/sqrt(d) makes Adam's step as small in proportion (released: 1).
-        penalty_fraction: share of the minibatch on which GP is evaluated; it costs nearly half of a step.
     """
 
     def __init__(
@@ -75,13 +72,10 @@ class SlicedWassersteinLoss(AdversarialLoss):
         feature_penalty: FeaturePenalty = "released",
         feature_weight: float = 10.0,
         feature_target: float | None = None,
-        matrix_lr_scale: float = 1.0,
-        penalty_fraction: float = 1.0,
     ) -> None:
         super().__init__()
         self.swd = SWDBlock(feature_dim, matrices)
         self.gradient_weight, self.feature_weight = gradient_weight, feature_weight
-        self.matrix_lr_scale, self.penalty_fraction = matrix_lr_scale, penalty_fraction
         self.feature_penalty_form = feature_penalty
         default_target = 0.01 if feature_penalty == "released" else 1.0
         self.feature_target = default_target if feature_target is None else feature_target
@@ -98,8 +92,7 @@ class SlicedWassersteinLoss(AdversarialLoss):
         loss = critic_real - critic_fake
         stats = {"critic_real": critic_real.detach(), "critic_fake": critic_fake.detach()}
         if self.gradient_weight:
-            few_real, few_fake, few_mix = (penalized(x, self.penalty_fraction) for x in (real, fake, mix))
-            gradient_penalty = self.gradient_penalty(discriminate, interpolate(few_real, few_fake, few_mix), few_mix)
+            gradient_penalty = self.gradient_penalty(discriminate, interpolate(real, fake, mix), mix)
             loss = loss + self.gradient_weight * gradient_penalty
             stats["gradient_penalty"] = gradient_penalty.detach()
         if self.feature_penalty_form != "none":
@@ -124,12 +117,6 @@ class SlicedWassersteinLoss(AdversarialLoss):
             # The code's 0.1 (|y| - y) + 0.5 (|y| + y) is |y| times the slope of the leaky ReLU at y.
             slope = slope * values.abs()
         return (self.swd.scale * slope - self.feature_target).square().mean()
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        return [
-            {"params": [self.swd.matrices], "lr_scale": self.matrix_lr_scale},
-            {"params": [self.swd.scale, self.swd.bias], "lr_scale": 1.0},
-        ]
 
     def project_gradients(self) -> None:
         self.swd.project_gradients()

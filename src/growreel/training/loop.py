@@ -28,7 +28,7 @@ from growreel.sampling import clips_of_latents
 from growreel.training.checkpoint import load_newest, save_checkpoint
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_step
-from growreel.training.run_folder import RunFolder, with_image_channels
+from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, cut_after, to_floats
 from growreel.training.step import discriminator_step, fade_real, generator_step
@@ -50,7 +50,7 @@ def train(store_path: Path, run_path: Path, config: Config, *, allow_config_chan
     Args:
         store_path: what `prepare` wrote.
         run_path: folder for config.yaml, stats.jsonl, checkpoints, models and samples.
-        config: `network.image_channels` may be None.
+        config: `network.image_channels` may be None and `training.precision` auto.
         allow_config_change: resume even though the configuration differs from the run's.
         progress: show a progress bar.
 
@@ -61,7 +61,7 @@ def train(store_path: Path, run_path: Path, config: Config, *, allow_config_chan
     device = pick_device(config.training.device)
     distributed.setup(device)
     with ClipStore.open(store_path) as store:
-        config = with_image_channels(config, store.channels, store_path)
+        config = resolve_config(config, store.channels, store_path, device)
         plan = config.growth.plan()
         _check_fit(plan, store, config.training)
         run = RunFolder(run_path)

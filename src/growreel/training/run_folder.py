@@ -93,9 +93,23 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def with_image_channels(config: Config, channels: int, store: Path) -> Config:
-    """Fill in `network.image_channels` from the store. Raises GrowreelError if the configuration asks for another number."""
+def resolve_config(config: Config, channels: int, store: Path, device: torch.device) -> Config:
+    """Settle what depends on store and machine, so that the run folder says what was really done.
+
+    `network.image_channels` comes from the store, precision `auto` becomes bfloat16 where the device computes in it. Raises
+    GrowreelError if the configuration asks for other channels than the store has.
+    """
     asked = config.network.image_channels
     if asked not in (None, channels):
         raise GrowreelError(f"--network.image_channels {asked}: the store {store} has {channels}; leave the flag out or prepare it anew")
-    return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=channels))
+    training = config.training
+    if training.precision == "auto":
+        training = dataclasses.replace(training, precision="bfloat16" if _has_bfloat16(device) else "float32")
+    return dataclasses.replace(config, training=training, network=dataclasses.replace(config.network, image_channels=channels))
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 arithmetic is in the hardware; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

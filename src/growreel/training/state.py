@@ -11,7 +11,6 @@ from torch import nn
 from growreel.config import Config, OptimizerConfig
 from growreel.growth import GrowthPlan, Position
 from growreel.losses import AdversarialLoss, build_loss
-from growreel.losses.base import ParameterGroup
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
 
 
@@ -53,7 +52,7 @@ class TrainingState:
         learning_rate = self.plan.learning_rate(self.clips_shown)
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * group["lr_scale"]
+                group["lr"] = learning_rate
         return changed
 
     def modules(self) -> dict[str, nn.Module]:
@@ -81,13 +80,10 @@ class TrainingState:
         self.optimizers_for = (stage, phase)
 
     def _reset_optimizers(self) -> None:
-        self.generator_optimizer = _adam(_one_group(self.generator), self._optimizer)
-        self.discriminator_optimizer = _adam([*_one_group(self.discriminator), *self.loss.parameter_groups()], self._optimizer)
+        self.generator_optimizer = _adam(self.generator, config=self._optimizer)
+        self.discriminator_optimizer = _adam(self.discriminator, self.loss, config=self._optimizer)
 
 
-def _one_group(module: nn.Module) -> list[ParameterGroup]:
-    return [{"params": list(module.parameters()), "lr_scale": 1.0}]
-
-
-def _adam(groups: list[ParameterGroup], config: OptimizerConfig) -> torch.optim.Adam:
-    return torch.optim.Adam([dict(group) for group in groups], betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+def _adam(*modules: nn.Module, config: OptimizerConfig) -> torch.optim.Adam:
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    return torch.optim.Adam(parameters, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
