@@ -30,6 +30,7 @@ from growreel.data.store import (
     partial_path,
     replaced_path,
 )
+from growreel.durable import sync_folder
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 
@@ -245,7 +246,7 @@ class StoreWriter:
         if self.path.exists():
             self.path.rename(old)
         self.partial.rename(self.path)
-        _fsync_folder(self.path.parent)
+        sync_folder(self.path.parent)
         if old.exists():
             shutil.rmtree(old)
 
@@ -337,11 +338,3 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     new = {**now, **now.get("options", {})}
     keys = [key for key in sorted({*old, *new} - {"options"}) if old.get(key) != new.get(key)]
     return "; ".join(f"{key} {old.get(key)}, now {new.get(key)}" for key in keys)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from growreel.durable import sync_folder
 from growreel.errors import GrowreelError
 
 STATE_FILE = "state.pt"
@@ -41,7 +42,7 @@ def save_checkpoint(run: Path, clips_shown: int, state: dict[str, Any], keep: in
         if final.exists():  # left by a run that went back behind this point
             shutil.rmtree(final)
         os.rename(temporary, final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         shutil.rmtree(temporary, ignore_errors=True)
         whole = list_checkpoints(run)
@@ -75,12 +76,3 @@ def load_newest(run: Path, report: Callable[[str], None]) -> dict[str, Any] | No
     if checkpoints:
         raise GrowreelError(f"{run}: none of its {len(checkpoints)} checkpoints can be read; give another --out to start anew")
     return None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

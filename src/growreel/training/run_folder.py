@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import sys
 from importlib import metadata
@@ -15,6 +14,7 @@ import torch
 
 from growreel import distributed
 from growreel.config import Config, load_config, to_dict, to_yaml
+from growreel.durable import replace_text
 from growreel.errors import GrowreelError
 
 MAY_CHANGE = {
@@ -57,8 +57,8 @@ class RunFolder:
             raise GrowreelError(f"--out {self.path}: exists and is not a run folder of growreel; give an empty or a new folder")
         for folder in (self.models, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
-        _write(self.config, to_yaml(config))
-        _write(self.environment, json.dumps(_environment(), indent=2) + "\n")
+        replace_text(self.config, to_yaml(config))
+        replace_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
@@ -71,12 +71,6 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
         elif old != value and not (prefix == "training." and name in MAY_CHANGE):
             changed.append(f"{prefix}{name}: {old} -> {value}")
     return changed
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _environment() -> dict[str, Any]:
@@ -111,5 +105,5 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic is in the hardware; emulated, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

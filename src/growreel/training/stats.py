@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from growreel.durable import replace_text
+
 
 class RunningMeans:
     """Averages of named scalars over steps, kept in float64 and stored in checkpoints, so that a resumed line is the same line."""
@@ -66,6 +68,4 @@ def cut_after(path: Path, clips_shown: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_lines(path) if line["clips"] <= clips_shown or "event" in line]
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
