@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +112,25 @@ def test_prepare_with_every_flag(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert sorted({clip.frame for clip in store.clips}) == [0, 3]
     assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 1
+
+
+def test_sigterm_leaves_a_run_that_resumes(shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real process, stopped from outside as soon as it has written its first line of statistics."""
+    (tmp_path / "c.yaml").write_text(to_yaml(tiny_config(clips=100_000)))
+    command = ["train", str(shapes_store), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "c.yaml")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "growreel", *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "stats.jsonl").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    shown = int(re.search(r"stopped by SIGTERM; the same command resumes: (\d+) clips shown", said)[1])  # type: ignore[index]
+    assert main([*command, "--clips", str(shown + 8)]) == 0
+    assert f"resuming {tmp_path / 'run'} at {shown} clips" in capsys.readouterr().out
 
 
 def test_stages_target_and_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,12 +92,18 @@ def test_a_walk_plays_its_clips_forwards_and_backwards(model: LoadedGenerator) -
 def test_every_format_is_written(model: LoadedGenerator, tmp_path: Path) -> None:
     clips = generate(model, range(4))
     for suffix in (".mp4", ".gif", ".webp", ".png", ".npy"):
-        (path,) = write_samples(tmp_path / f"x{suffix}", clips, range(4), fps=8)
+        (path,) = write_samples(tmp_path / f"x{suffix}", clips, range(4), fps=8, scale=1)
         assert path.stat().st_size > 0
     assert np.array_equal(np.load(tmp_path / "x.npy"), clips)
     with Image.open(tmp_path / "x.webp") as picture:
         assert picture.size == (16, 16) and getattr(picture, "n_frames") == 4  # noqa: B009 - PIL's stubs lack it
         assert np.array_equal(np.asarray(picture.convert("RGB"))[:8, 8:], clips[1, 0])
+    write_samples(tmp_path / "large.webp", clips, range(4), fps=8)
+    with Image.open(tmp_path / "large.webp") as picture:
+        assert picture.size == (128, 128)
+        assert np.array_equal(np.asarray(picture.convert("RGB"))[:64:8, 71::8], clips[1, 0])
+    with pytest.raises(GrowreelError, match="--scale 0"):
+        write_samples(tmp_path / "x.gif", clips, range(4), fps=8, scale=0)
     paths = write_samples(tmp_path / "one.npy", clips, range(4), fps=8, separate=True)
     assert [path.name for path in paths] == [f"one-{k}.npy" for k in range(4)]
     assert np.array_equal(np.load(paths[2]), clips[2])

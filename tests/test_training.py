@@ -24,7 +24,7 @@ from growreel.training import loop, step
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
-from growreel.training.stats import read_lines
+from growreel.training.stats import read_lines, seconds_trained
 
 TIMES = ("time", "clips_per_second", "peak_memory_bytes")
 
@@ -84,6 +84,16 @@ def test_a_run_leaves_what_the_house_plan_says(uninterrupted: Path) -> None:
     assert lines[3]["phase"] == "fade" and lines[3]["alpha"] == pytest.approx(4 / 40)
     wanted = {"loss_discriminator", "loss_generator", "gradient_penalty", "feature_penalty", "critic_real", "critic_fake"}
     assert wanted <= lines[0].keys() and lines[0]["clips_per_second"] > 0 and lines[0]["peak_memory_bytes"] > 1e7
+
+
+def test_seconds_trained_adds_up_speeds_over_stops() -> None:
+    lines: list[dict[str, Any]] = [
+        {"clips": 10, "clips_per_second": 5.0},
+        {"clips": 10, "event": "rollback"},
+        {"clips": 40, "clips_per_second": 10.0},
+    ]
+    assert seconds_trained(lines) == 2.0 + 3.0
+    assert seconds_trained([]) == 0
 
 
 def at_clips(monkeypatch: pytest.MonkeyPatch, clips: int, action: Callable[[], None]) -> None:

@@ -207,6 +207,7 @@ def _add_sampling(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow")
     parser.add_argument("--truncation", type=float, default=1.0, help="below 1: fewer surprises, less variety")
     parser.add_argument("--fps", type=float | None, default=None, help="frames a second; default: the model's")
+    parser.add_argument("--scale", type=int | None, default=None, help="enlarge pixels N times; default: to a height of 64")
 
 
 def _sample_parser() -> ArgumentParser:
@@ -229,7 +230,7 @@ def _sample(options: Namespace) -> int:
     model = load_generator(options.model)
     seeds = range(options.seed, options.seed + options.count)
     clips = generate(model, seeds, truncation=options.truncation)
-    for path in write_samples(options.out, clips, seeds, fps=options.fps or model.fps, separate=options.separate):
+    for path in write_samples(options.out, clips, seeds, fps=options.fps or model.fps, separate=options.separate, scale=options.scale):
         print(path)
     return 0
 
@@ -249,12 +250,11 @@ def _walk(options: Namespace) -> int:
     import numpy as np
 
     from growreel.models.files import load_generator
-    from growreel.sampling import walk
-    from growreel.video import tile_grid, write_clip
+    from growreel.sampling import walk, write_samples
 
     model = load_generator(options.model)
     frames = walk(model, options.frames, turns=options.turns, count=options.count, seed=options.seed, truncation=options.truncation)
-    write_clip(options.out, tile_grid(np.stack(list(frames), axis=1)), options.fps or model.fps)
+    write_samples(options.out, np.stack(list(frames), axis=1), [options.seed], fps=options.fps or model.fps, scale=options.scale)
     print(options.out)
     return 0
 

@@ -10,12 +10,13 @@ from growreel.config import load_preset
 from growreel.data.shapes import shape_clips
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
+from growreel.durable import replace_text
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models import build_generator
 from growreel.models.files import load_generator
 from growreel.sampling import generate, write_samples
-from growreel.training.checkpoint import list_checkpoints
 from growreel.training.loop import train
+from growreel.training.stats import read_lines, seconds_trained
 
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
@@ -36,7 +37,6 @@ def run_demo(run: Path) -> bool:
     if not (store / "index.json").exists():
         print(f"making {REAL_CLIPS} clips of moving shapes, {size}, in {store}")
         write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS)
-    resumed = bool(list_checkpoints(run))
     result = train(store, run, config)
     if result.signal:
         print(f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on")
@@ -53,11 +53,10 @@ def run_demo(run: Path) -> bool:
     pictures += write_samples(run / "demo.png", samples[:16], seeds[:16], fps=FPS)
     pictures += write_samples(run / "demo_real.png", real[:16], seeds[:16], fps=FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
-    figures["seconds"] = round(result.seconds, 1)
-    figures["resumed"] = resumed
-    (run / "demo.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    figures["seconds"] = round(seconds_trained(read_lines(run / "stats.jsonl")), 1)
+    replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")
     print(_table(verdicts))
-    print(f"\ntraining took {result.seconds:.0f} s; look at:", *map(str, pictures), sep="\n  ")
+    print(f"\ntraining took {figures['seconds']:.0f} s; look at:", *map(str, pictures), sep="\n  ")
     return figures["accepted"] >= GOAL
 
 

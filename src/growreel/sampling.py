@@ -109,11 +109,16 @@ def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray
     return path
 
 
-def write_samples(path: Path, clips: NDArray[np.uint8], seeds: Sequence[int], *, fps: float, separate: bool = False) -> list[Path]:
-    """Write clips uint8 [n, t, h, w, c] to one file (.npy: the array itself; else a grid) or to one file for each seed.
+def write_samples(
+    path: Path, clips: NDArray[np.uint8], seeds: Sequence[int], *, fps: float, separate: bool = False, scale: int | None = None
+) -> list[Path]:
+    """Write clips uint8 [n, t, h, w, c] to one file (a grid) or to one file for each seed; return the paths.
 
-    Raises GrowreelError for a suffix that is not known or a disk that does not take it.
+    Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. A `.npy` file is the array
+    itself, never enlarged. Raises GrowreelError for a suffix that is not known.
     """
+    if path.suffix.lower() != ".npy":
+        clips = enlarge(clips, scale)
     if separate:
         paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
         for one, clip in zip(paths, clips, strict=True):
@@ -124,3 +129,11 @@ def write_samples(path: Path, clips: NDArray[np.uint8], seeds: Sequence[int], *,
     else:
         write_clip(path, tile_grid(clips), fps)
     return [path]
+
+
+def enlarge(clips: NDArray[np.uint8], scale: int | None = None) -> NDArray[np.uint8]:
+    """Repeat the pixels of clips [n, t, h, w, c] `scale` times in both directions; None: up to a height of about 64."""
+    scale = max(1, 64 // clips.shape[2]) if scale is None else scale
+    if scale < 1:
+        raise GrowreelError(f"--scale {scale}: must be at least 1")
+    return clips.repeat(scale, axis=2).repeat(scale, axis=3)

@@ -24,7 +24,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.randomness import latents_of_seeds
-from growreel.sampling import clips_of_latents
+from growreel.sampling import clips_of_latents, write_samples
 from growreel.training.checkpoint import load_newest, save_checkpoint
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_step
@@ -32,7 +32,6 @@ from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, cut_after, to_floats
 from growreel.training.step import discriminator_step, fade_real, generator_step
-from growreel.video import tile_grid, write_clip
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ class _Loop:
         seeds = list(range(self.training.sample_count))
         latents = torch.from_numpy(latents_of_seeds(seeds, self.state.ema.latent_dim))
         clips = np.concatenate(list(clips_of_latents(self.state.ema, self.state.position, latents)))
-        write_clip(self.run.samples / f"{self.state.clips_shown:09d}.webp", tile_grid(clips), self._fps())
+        write_samples(self.run.samples / f"{self.state.clips_shown:09d}.webp", clips, seeds, fps=self._fps())
 
     def _save_checkpoint(self) -> None:
         if self.is_first:

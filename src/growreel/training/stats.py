@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             except json.JSONDecodeError:
                 break
     return lines
+
+
+def seconds_trained(lines: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds that a run took from its first clip on, with all its stops and resumptions, from the speeds in its lines."""
+    seconds, before = 0.0, 0
+    for line in lines:
+        if "event" not in line:
+            seconds += (line["clips"] - before) / line["clips_per_second"]
+            before = line["clips"]
+    return seconds
 
 
 def cut_after(path: Path, clips_shown: int) -> None:
