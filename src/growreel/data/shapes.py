@@ -16,9 +16,9 @@ from growreel.growth import Size
 
 BACKGROUND = 12
 COLORS: dict[str, tuple[int, int, int]] = {"red": (255, 50, 50), "green": (50, 255, 50), "blue": (50, 50, 255), "yellow": (255, 255, 50)}
-RADIUS = 0.25
+RADIUS = 0.27
 """Half the width of a shape, as a fraction of the shorter side."""
-MAX_TRAVEL = 0.35
+MAX_TRAVEL = 0.3
 """Longest way from first to last frame, as a fraction of the shorter side."""
 SUBSAMPLES = 4
 """Each pixel is the average of 4 x 4 points, so edges are smooth and motion is finer than a pixel."""
@@ -42,7 +42,7 @@ def random_track(rng: np.random.Generator, size: Size) -> ShapeTrack:
     start = rng.uniform(low, high)
     # The end is drawn near the start and kept inside; the middle of the path is bent sideways a little (quadratic Bezier).
     end = np.clip(start + rng.uniform(-1, 1, 2) * MAX_TRAVEL * side, low, high)
-    bend = np.clip((start + end) / 2 + rng.uniform(-1, 1, 2) * 0.15 * side, low, high)
+    bend = np.clip((start + end) / 2 + rng.uniform(-1, 1, 2) * 0.1 * side, low, high)
     s = np.linspace(0, 1, size.t)[:, None]
     centers = (1 - s) ** 2 * start + 2 * s * (1 - s) * bend + s**2 * end
     shape: Literal["disc", "square"] = "disc" if rng.random() < 0.5 else "square"
