@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def make_plan(*sizes: str, minibatch: int = 4) -> GrowthPlan:
 
 
 def tiny_config(**training: Any) -> Config:
-    """2x4x4 -> 4x8x8 with 4 channels: 24 + 40 + 40 clips in minibatches of 4, everything written every few steps."""
+    """2x4x4 -> 4x8x8 with 4 channels: 40 clips, a fade of 40 and 40 more, in minibatches of 4, everything written every few steps."""
     return from_dict(
         {
             "growth": {
@@ -54,3 +55,8 @@ def tiny_config(**training: Any) -> Config:
         },
         "tiny_config",
     )
+
+
+def colored(config: Config) -> Config:
+    """The configuration for clips of three channels, as training resolves it from a store."""
+    return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))

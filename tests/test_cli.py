@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import tiny_config
+from conftest import colored, tiny_config
 from growreel.cli import main
 from growreel.config import to_yaml
 from growreel.data.store import ClipStore
+from growreel.models import build_generator
+from growreel.models.files import save_model
 from growreel.video import write_clip
 
 COMMANDS = ["prepare", "inspect", "plan", "train", "sample", "walk", "demo"]
@@ -154,6 +156,25 @@ def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsy
     assert "no such model file" in fails(capsys, "sample", tmp_path / "m.safetensors", "--out", out)
     assert "--count 0" in fails(capsys, "sample", tmp_path, "--out", "x.gif", "--count", 0)
     assert "--size" in fails(capsys, "prepare", tmp_path, out, "--size", "64")
+    folder = tmp_path / "folder.gif"
+    folder.mkdir()
+    save_model(tmp_path / "m.safetensors", build_generator(colored(tiny_config())), colored(tiny_config()), 0, 8.0)
+    for command in ("sample", "walk"):
+        model = [command, tmp_path / "m.safetensors", "--out"]
+        assert "cannot be written" in fails(capsys, *model, tmp_path / "no" / "x.gif")
+        assert "cannot be written" in fails(capsys, *model, folder)
+        assert "fps is 0.0" in fails(capsys, *model, tmp_path / "x.gif", "--fps", "0")
+        assert "--scale 3000" in fails(capsys, *model, tmp_path / "x.gif", "--scale", "3000")
+        assert "x.docx" in fails(capsys, *model, tmp_path / "x.docx")
+    assert "cannot be written" in fails(capsys, "inspect", shapes_store, "--sheet", tmp_path / "no" / "x.png")
+    assert "--seed -1" in fails(capsys, "inspect", shapes_store, "--seed", "-1", "--sheet", tmp_path / "x.png")
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in fails(
+        capsys, "train", shapes_store, "--out", tmp_path / "file" / "run", "--target", "4x8x8", "--growth.base", "2x4x4"
+    )
+    assert "--training.clips 0" in fails(capsys, "train", shapes_store, "--out", out, "--clips", "0")
+    assert "--stages ''" in fails(capsys, "plan", "--stages", "")
+    assert "growth.target: 8x8x8" in fails(capsys, "plan", "--preset", "demo", "--growth.target", "8x8x8")
     assert "--tiles: '7' is not ROWSxCOLUMNS" in fails(capsys, "prepare", tmp_path, out, "--size", "4x4x4", "--tiles", "7")
     assert not out.exists()
     for wrong in (["train", str(shapes_store)], ["nonsense"], ["train", str(shapes_store), "--out", "x", "--training.seed", "one"]):

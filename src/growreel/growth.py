@@ -7,6 +7,7 @@ same `GrowthPlan`, so the parts cannot disagree (arXiv 1810.02419 grows resoluti
 from __future__ import annotations
 
 import bisect
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +31,11 @@ class Size(NamedTuple):
     @classmethod
     def parse(cls, text: str, flag: str = "size") -> Size:
         """Read `TxHxW`, e.g. `16x64x64`. Raises GrowreelError, naming `flag`, on anything else."""
-        match = re.fullmatch(r"\s*(\d+)x(\d+)x(\d+)\s*", str(text))
-        if match is None or "0" in match.groups():
+        match = re.fullmatch(r"\s*(\d+)x(\d+)x(\d+)\s*", str(text), flags=re.ASCII)
+        size = cls(*map(int, match.groups())) if match else None
+        if size is None or not 0 < size.voxels < 2**31:
             raise GrowreelError(f"{flag}: {text!r} is not a size; write TxHxW with positive numbers, e.g. 16x64x64")
-        return cls(*map(int, match.groups()))
+        return size
 
     @property
     def voxels(self) -> int:
@@ -66,8 +68,8 @@ class Stage:
         if self.minibatch < 1:
             raise GrowreelError(f"{where}: minibatch is {self.minibatch}; it must be at least 1")
         for name in ("learning_rate", "final_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise GrowreelError(f"{where}: {name} is {getattr(self, name)}; it must be positive")
+            if not 0 < getattr(self, name) < math.inf:
+                raise GrowreelError(f"{where}: {name} is {getattr(self, name)}; it must be positive and finite")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
@@ -110,13 +111,14 @@ def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray
 
 
 def write_samples(
-    path: Path, clips: NDArray[np.uint8], seeds: Sequence[int], *, fps: float, separate: bool = False, scale: int | None = None
+    path: str | Path, clips: NDArray[np.uint8], seeds: Sequence[int], *, fps: float, separate: bool = False, scale: int | None = None
 ) -> list[Path]:
     """Write clips uint8 [n, t, h, w, c] to one file (a grid) or to one file for each seed; return the paths.
 
     Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. A `.npy` file is the array
     itself, never enlarged. Raises GrowreelError for a suffix that is not known.
     """
+    path = Path(path)
     if path.suffix.lower() != ".npy":
         clips = enlarge(clips, scale)
     if separate:
@@ -125,7 +127,8 @@ def write_samples(
             write_clip(one, clip, fps)
         return paths
     if path.suffix.lower() == ".npy":
-        np.save(path, clips)
+        with writing(path):
+            np.save(path, clips)
     else:
         write_clip(path, tile_grid(clips), fps)
     return [path]
@@ -134,6 +137,6 @@ def write_samples(
 def enlarge(clips: NDArray[np.uint8], scale: int | None = None) -> NDArray[np.uint8]:
     """Repeat the pixels of clips [n, t, h, w, c] `scale` times in both directions; None: up to a height of about 64."""
     scale = max(1, 64 // clips.shape[2]) if scale is None else scale
-    if scale < 1:
-        raise GrowreelError(f"--scale {scale}: must be at least 1")
+    if not 1 <= scale <= 64:
+        raise GrowreelError(f"--scale {scale}: must be from 1 to 64")
     return clips.repeat(scale, axis=2).repeat(scale, axis=3)

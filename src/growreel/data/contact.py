@@ -46,6 +46,8 @@ def contact_sheet(store: ClipStore, path: str | os.PathLike[str], count: int = 1
         raise GrowreelError(f"{path}: a contact sheet is a .png file; change the name")
     if count < 1:
         raise GrowreelError(f"count: {count} is not possible; show at least one clip")
+    if seed < 0:
+        raise GrowreelError(f"--seed {seed}: must not be negative")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(store))[:count])
     clips = store.read(chosen.tolist(), store.size)
     columns = min(SHEET_COLUMNS, store.size.t)

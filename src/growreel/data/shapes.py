@@ -16,9 +16,9 @@ from growreel.growth import Size
 
 BACKGROUND = 12
 COLORS: dict[str, tuple[int, int, int]] = {"red": (255, 50, 50), "green": (50, 255, 50), "blue": (50, 50, 255), "yellow": (255, 255, 50)}
-RADIUS = 0.27
+RADIUS = 0.29
 """Half the width of a shape, as a fraction of the shorter side."""
-MAX_TRAVEL = 0.3
+MAX_TRAVEL = 0.25
 """Longest way from first to last frame, as a fraction of the shorter side."""
 SUBSAMPLES = 4
 """Each pixel is the average of 4 x 4 points, so edges are smooth and motion is finer than a pixel."""

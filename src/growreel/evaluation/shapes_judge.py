@@ -7,6 +7,7 @@ real clips pass practically always, noise and smears do not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,14 @@ FOREGROUND = 128
 """A pixel belongs to the blob if its brightest channel reaches this; half way between ground and every colour."""
 AREA_RANGE = (0.5, 1.6)
 """Allowed blob area in every frame, as a multiple of the true area."""
-COLOR_TOLERANCE = 80.0
-"""Allowed distance in RGB (0-255 each) of the blob's mean colour from the palette's, in every frame."""
+COLOR_TOLERANCE = min(float(np.linalg.norm(np.subtract(a, b))) for a, b in combinations(COLORS.values(), 2)) / 2
+"""Allowed distance in RGB (0-255 each) of the blob's mean colour from the palette's, in every frame: half of what separates the two
+nearest colours (red and yellow, 205), so that no mean is within reach of two."""
 CORE_PURITY = 0.75
 """Least share of a clip's bright pixels whose nearest palette colour is the clip's own."""
 STEP_MARGIN = 0.04
 """Allowed movement between frames beyond the fastest real one, as a fraction of the shorter side."""
-JITTER = 0.1
+JITTER = 0.07
 """Allowed change of that movement from frame to frame, as a fraction of the shorter side (real paths bend gently)."""
 
 

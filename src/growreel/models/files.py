@@ -89,6 +89,9 @@ def load_generator(path: str | Path) -> LoadedGenerator:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
     except (SafetensorError, OSError) as error:
         raise GrowreelError(f"{path}: is not a growreel model file ({error}); give a .safetensors file from RUN/models") from error
+    missing = {"config", "position", "fps", "license"} - header.keys()
+    if missing:
+        raise GrowreelError(f"{path}: its header lacks {', '.join(sorted(missing))}; give a .safetensors file from RUN/models")
     config = from_dict(yaml.safe_load(header["config"]), f"{path}: config")
     generator = build_generator(config)
     try:

@@ -39,10 +39,12 @@ def save_checkpoint(run: Path, clips_shown: int, state: dict[str, Any], keep: in
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        if final.exists():  # left by a run that went back behind this point
-            shutil.rmtree(final)
+        replaced = final.with_name(f"{final.name}.replaced")
+        if final.exists():  # of a run that went back behind this point
+            os.rename(final, replaced)
         os.rename(temporary, final)
         sync_folder(final.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         shutil.rmtree(temporary, ignore_errors=True)
         whole = list_checkpoints(run)
@@ -55,16 +57,16 @@ def save_checkpoint(run: Path, clips_shown: int, state: dict[str, Any], keep: in
     return final
 
 
-def load_newest(run: Path, report: Callable[[str], None]) -> dict[str, Any] | None:
-    """The state of the newest readable checkpoint; None if the run has none.
+def newest_checkpoint(run: Path, report: Callable[[str], None]) -> Path | None:
+    """The newest readable checkpoint; None if the run has none.
 
-    A damaged checkpoint is renamed to `<clips>.damaged`, named through `report`, and the one before is taken. Raises GrowreelError
-    if checkpoints exist but none can be read: starting over silently would throw a run away.
+    A damaged one is renamed to `<clips>.damaged`, named through `report`, and the one before is taken. Raises GrowreelError if
+    checkpoints exist but none can be read: starting over silently would throw a run away.
     """
     checkpoints = list_checkpoints(run)
     for path in reversed(checkpoints):
         try:
-            state: dict[str, Any] = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+            load_checkpoint(path)
         except Exception as error:  # a cut file fails inside zip, pickle or torch, each with its own type
             damaged = path.with_name(f"{path.name}.damaged")
             shutil.rmtree(damaged, ignore_errors=True)
@@ -72,7 +74,13 @@ def load_newest(run: Path, report: Callable[[str], None]) -> dict[str, Any] | No
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             report(f"checkpoint {path} is damaged ({reason}); kept as {damaged.name}, falling back to the one before")
         else:
-            return state
+            return path
     if checkpoints:
         raise GrowreelError(f"{run}: none of its {len(checkpoints)} checkpoints can be read; give another --out to start anew")
     return None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint folder, on the CPU."""
+    state: dict[str, Any] = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+    return state

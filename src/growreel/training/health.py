@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from growreel.errors import GrowreelError
+from growreel.training.state import TrainingState
 
 MAX_ROLLBACKS = 3
 
@@ -20,17 +21,31 @@ def check_step(losses: dict[str, float], limit: float) -> None:
             raise Diverged(f"{name} is {value:g}")
 
 
+def check_state(state: TrainingState) -> None:
+    """Raise Diverged if any weight is not finite: such a state must never become a checkpoint."""
+    for name, module in state.modules().items():
+        if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
+            raise Diverged(f"a weight of the {name} is not finite")
+
+
 class RollbackBudget:
-    """Counts rollbacks of this process; the fourth divergence ends the run."""
+    """Counts rollbacks in the stretch between two checkpoints; the fourth divergence there ends the run."""
 
     def __init__(self) -> None:
         self.used = 0
+        self.furthest = 0
 
     def spend(self, reason: Diverged, clips_shown: int) -> None:
-        """Raise GrowreelError when no rollback is left."""
+        """Count a divergence at `clips_shown`. Raises GrowreelError when no rollback is left."""
+        self.furthest = max(self.furthest, clips_shown)
         if self.used == MAX_ROLLBACKS:
             raise GrowreelError(
                 f"training diverged at {clips_shown} clips ({reason}) after {MAX_ROLLBACKS} rollbacks; the checkpoints before it are kept. "
                 "Try a lower --growth.learning_rate with --allow-config-change, or --training.precision float32"
             )
         self.used += 1
+
+    def passed(self, clips_shown: int) -> None:
+        """A checkpoint was written at `clips_shown`: beyond the last divergence the count starts anew."""
+        if clips_shown > self.furthest:
+            self.used = 0

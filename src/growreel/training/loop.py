@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from growreel import distributed
-from growreel.config import Config, TrainingConfig
+from growreel.config import Config
 from growreel.data.batches import ClipBatches
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
@@ -25,12 +25,12 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.randomness import latents_of_seeds
 from growreel.sampling import clips_of_latents, write_samples
-from growreel.training.checkpoint import load_newest, save_checkpoint
+from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from growreel.training.forecast import Forecast
-from growreel.training.health import Diverged, RollbackBudget, check_step
+from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
-from growreel.training.stats import RunningMeans, append_line, cut_after, to_floats
+from growreel.training.stats import RunningMeans, append_line, read_lines, to_floats
 from growreel.training.step import discriminator_step, fade_real, generator_step
 
 
@@ -43,7 +43,9 @@ class TrainResult:
     signal: signal.Signals | None
 
 
-def train(store_path: Path, run_path: Path, config: Config, *, allow_config_change: bool = False, progress: bool = True) -> TrainResult:
+def train(
+    store_path: str | Path, run_path: str | Path, config: Config, *, allow_config_change: bool = False, progress: bool = True
+) -> TrainResult:
     """Train on a clip store, in a run folder; the same call again resumes from the newest checkpoint.
 
     Args:
@@ -57,13 +59,15 @@ def train(store_path: Path, run_path: Path, config: Config, *, allow_config_chan
         GrowreelError: store and plan do not fit, the run folder belongs to another configuration, the disk is full, or training
             diverged more often than the health check forgives.
     """
+    store_path, run_path = Path(store_path), Path(run_path)
     device = pick_device(config.training.device)
     distributed.setup(device)
+    torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would make "float32" convolutions on CUDA something less
     with ClipStore.open(store_path) as store:
         config = resolve_config(config, store.channels, store_path, device)
         plan = config.growth.plan()
-        _check_fit(plan, store, config.training)
-        run = RunFolder(run_path)
+        _check_fit(plan, store)
+        run, state = RunFolder(run_path), TrainingState(config, device)
         if distributed.rank() == 0:
             run.open(config, allow_config_change)
         distributed.barrier()
@@ -76,22 +80,26 @@ def train(store_path: Path, run_path: Path, config: Config, *, allow_config_chan
             world_size=distributed.world_size(),
         )
         try:
-            return _Loop(run, config, TrainingState(config, device), batches, store, progress).run_to_end()
+            return _Loop(run, config, state, batches, store, progress).run_to_end()
         finally:
             batches.close()
+            distributed.shutdown()
 
 
 def pick_device(name: str) -> torch.device:
     """Resolve `training.device`. Raises GrowreelError for a device that is not here."""
     if name == "auto":
-        name = f"cuda:{distributed.local_rank()}" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{distributed.local_rank()}"
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).item()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise GrowreelError(f"--training.device {name}: is not usable here ({str(error).splitlines()[0]}); try cpu") from error
 
 
-def _check_fit(plan: GrowthPlan, store: ClipStore, config: TrainingConfig) -> None:
+def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
     """Find out before the first step what would stop a later one."""
     for stage in plan.stages:
         store.level_for(stage.size)
@@ -100,9 +108,6 @@ def _check_fit(plan: GrowthPlan, store: ClipStore, config: TrainingConfig) -> No
                 f"stage {stage.size}: minibatch {stage.minibatch} does not divide over {distributed.world_size()} processes; "
                 "set --growth.minibatch to a multiple"
             )
-    for name in ("stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "critic_steps", "sample_count"):
-        if getattr(config, name) < 1:
-            raise GrowreelError(f"--training.{name} {getattr(config, name)}: must be at least 1")
 
 
 class _Loop:
@@ -127,12 +132,13 @@ class _Loop:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
         )
         self.since = (time.perf_counter(), 0)
+        self.saved_at: int | None = None
 
     def run_to_end(self) -> TrainResult:
         started = time.perf_counter()
         with self.bar, _catch_signals() as caught:
             if self._load():
-                self.bar.write(f"resuming {self.run.path} at {self.state.clips_shown} clips")
+                self._say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
                 self._save_checkpoint()  # so that a rollback always finds one
             self._restart_clock()
@@ -140,14 +146,12 @@ class _Loop:
                 before = self.state.clips_shown
                 try:
                     self._step()
+                    self._maintain(before)
+                    if distributed.any_true(bool(caught), self.state.device):
+                        self._save_checkpoint()
+                        break
                 except Diverged as reason:
                     self._roll_back(reason)
-                    continue
-                stop = distributed.any_true(bool(caught), self.state.device)
-                self._maintain(before)
-                if stop:
-                    self._save_checkpoint()
-                    break
         stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
         return TrainResult(self.state.clips_shown, time.perf_counter() - started, stopped_by)
 
@@ -176,13 +180,14 @@ class _Loop:
         """Write what is due because an interval ended between `before` and now, or because this is the last step."""
 
         def due(interval: int) -> bool:
-            return self.state.clips_shown >= self.total or self.state.clips_shown // interval > before // interval
+            return self.state.clips_shown // interval > before // interval
 
-        if due(self.training.stats_interval) and self.means.counts:
+        ended = self.state.clips_shown >= self.total
+        if due(self.training.stats_interval):  # not at the end: a run that goes on later must have the same lines
             self._write_stats(self.state.plan.position(before))
-        if due(self.training.sample_interval):
+        if ended or due(self.training.sample_interval):
             self._write_samples()
-        if due(self.training.checkpoint_interval):
+        if ended or due(self.training.checkpoint_interval):
             self._save_checkpoint()
 
     def _write_stats(self, position: Position) -> None:
@@ -212,38 +217,54 @@ class _Loop:
         write_samples(self.run.samples / f"{self.state.clips_shown:09d}.webp", clips, seeds, fps=self._fps())
 
     def _save_checkpoint(self) -> None:
+        """Write checkpoint and model file, once for a number of clips. Raises Diverged rather than save weights that are not finite."""
+        clips = self.state.clips_shown
+        if clips == self.saved_at:
+            return
+        check_state(self.state)
         if self.is_first:
-            clips = self.state.clips_shown
             state = {**self.state.state_dict(), "means": self.means.state_dict()}
             save_checkpoint(self.run.path, clips, state, self.training.keep_checkpoints)
             save_model(self.run.models / f"{clips:09d}.safetensors", self.state.ema, self.config, clips, self._fps())
+        self.saved_at = clips
+        self.budget.passed(clips)
         distributed.barrier()
 
     def _load(self) -> bool:
         """Bring back the newest checkpoint and drop what was written after it; False if there is none."""
-        saved = load_newest(self.run.path, self.bar.write)
-        if saved is None:
+        path = distributed.from_first(newest_checkpoint(self.run.path, self._say) if self.is_first else None)
+        lines = read_lines(self.run.stats)
+        if path is None:
+            if lines:
+                raise GrowreelError(f"--out {self.run.path}: has statistics but no checkpoint to go on from; give another folder")
             return False
+        saved = load_checkpoint(path)
         self.means.load_state_dict(saved.pop("means"))
         self.state.load_state_dict(saved)
+        self.state.rollbacks = max(self.state.rollbacks, sum("event" in line for line in lines))
+        self.saved_at = self.state.clips_shown
         self.bar.reset(total=self.total)
         self.bar.update(self.state.clips_shown)
         distributed.barrier()
         if self.is_first:
-            cut_after(self.run.stats, self.state.clips_shown)
+            self.run.drop_after(self.state.clips_shown)
         return True
 
     def _roll_back(self, reason: Diverged) -> None:
         """Go back to the newest checkpoint; the noise after it is new, the clips are the same."""
-        at, rollbacks = self.state.clips_shown, self.state.rollbacks + 1
+        at = self.state.clips_shown
+        if self.is_first:
+            event = {"clips": at, "event": "diverged", "reason": str(reason), "time": time.time()}
+            append_line(self.run.stats, event)
+        distributed.barrier()
         self.budget.spend(reason, at)
         self._load()
-        self.state.rollbacks = rollbacks
         self._restart_clock()
-        message = f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})"
-        self.bar.write(message)
+        self._say(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
+
+    def _say(self, message: str) -> None:
         if self.is_first:
-            append_line(self.run.stats, {"clips": self.state.clips_shown, "event": "rollback", "reason": message, "time": time.time()})
+            self.bar.write(message)
 
     def _restart_clock(self) -> None:
         self.since = (time.perf_counter(), self.state.clips_shown)

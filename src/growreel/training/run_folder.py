@@ -10,12 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from growreel import distributed
 from growreel.config import Config, load_config, to_dict, to_yaml
-from growreel.durable import replace_text
+from growreel.durable import replace_text, writing
 from growreel.errors import GrowreelError
+from growreel.training.stats import cut_after
 
 MAY_CHANGE = {
     "clips",
@@ -55,10 +57,18 @@ class RunFolder:
                 )
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise GrowreelError(f"--out {self.path}: exists and is not a run folder of growreel; give an empty or a new folder")
-        for folder in (self.models, self.samples):
-            folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.config, to_yaml(config))
-        replace_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
+        with writing(self.path):
+            for folder in (self.models, self.samples):
+                folder.mkdir(parents=True, exist_ok=True)
+            replace_text(self.config, to_yaml(config))
+            replace_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
+
+    def drop_after(self, clips_shown: int) -> None:
+        """Remove statistics, models and samples of clips that a resumed run will show again."""
+        cut_after(self.stats, clips_shown)
+        for path in (*self.models.glob("*.safetensors"), *self.samples.glob("*.webp")):
+            if path.stem.isdigit() and int(path.stem) > clips_shown:
+                path.unlink()
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
@@ -75,16 +85,24 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
 
 def _environment() -> dict[str, Any]:
     return {
-        "growreel": metadata.version("growreel"),
+        "growreel": _version("growreel"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numpy": metadata.version("numpy"),
+        "numpy": np.__version__,
         "platform": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": distributed.world_size(),
         "command": sys.argv,
     }
+
+
+def _version(package: str) -> str:
+    """Of an installed package; a source tree on the path has none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def resolve_config(config: Config, channels: int, store: Path, device: torch.device) -> Config:

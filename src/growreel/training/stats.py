@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from growreel.durable import replace_text
+from growreel.durable import replace_text, writing
 
 
 class RunningMeans:
@@ -46,7 +46,7 @@ def to_floats(scalars: dict[str, Tensor]) -> dict[str, float]:
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
     """Append one JSON object and flush it, so that a killed run loses no whole line."""
-    with open(path, "a", encoding="utf-8") as file:
+    with writing(path, "the last checkpoint is whole"), open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())

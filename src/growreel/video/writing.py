@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.video.pixels import to_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MIN_FPS, MAX_FPS = 0.05, 1000
 CLIP_SUFFIXES = (".mp4", ".gif", ".webp", ".png", ".npy")
 
 
@@ -30,8 +32,13 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
     path = Path(path)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] not in (1, 3) or not frames.size:
         raise GrowreelError(f"{path}: a clip is a uint8 array [t, h, w, 1 or 3], not {frames.dtype} {list(frames.shape)}")
-    if not fps > 0:
-        raise GrowreelError(f"{path}: fps is {fps}; it must be positive")
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise GrowreelError(f"{path}: fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}")
+    with writing(path):
+        _write(path, frames, fps)
+
+
+def _write(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     match path.suffix.lower():
         case ".npy":
             np.save(path, frames)
