@@ -6,20 +6,25 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from growreel.config import load_preset
-from growreel.data.shapes import shape_clips
+from growreel.data.shapes import COLORS, shape_clips
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.durable import replace_text
 from growreel.evaluation.shapes_judge import Verdict, judge
-from growreel.models import build_generator
 from growreel.models.files import load_generator
-from growreel.sampling import generate, write_samples
+from growreel.sampling import enlarge, generate, write_samples
 from growreel.training.loop import train
+from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
+from growreel.video import tile_grid, write_clip
 
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
+PICTURED_CLIPS = 10
 FPS = 8.0
 GOAL = 0.8
 """Share of generated clips that the judge has to accept for the demo to count as passed."""
@@ -48,25 +53,31 @@ def run_demo(run: str | Path) -> int:
     seeds = range(JUDGED_CLIPS)
     model = load_generator(run)
     samples = generate(model, seeds)
-    untrained = generate(dataclasses.replace(model, generator=build_generator(model.config).requires_grad_(False)), seeds)
+    untrained = generate(dataclasses.replace(model, generator=TrainingState(model.config, torch.device("cpu")).ema), seeds)
     with ClipStore.open(store) as opened:
         real = opened.read(range(JUDGED_CLIPS), size)
     verdicts = {"accepted": judge(samples), "accepted_untrained": judge(untrained), "accepted_real": judge(real)}
     pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS)
-    pictures += write_samples(run / "demo.png", samples[:16], seeds[:16], fps=FPS)
-    pictures += write_samples(run / "demo_real.png", real[:16], seeds[:16], fps=FPS)
+    side_by_side = enlarge(np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1))
+    write_clip(run / "demo.png", tile_grid(side_by_side.reshape(-1, 1, *side_by_side.shape[2:]), columns=2 * size.t), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
     figures["seconds"] = round(seconds_trained(read_lines(run / "stats.jsonl")), 1)
     replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")
     print(_table(verdicts))
-    print(f"\ntraining took {figures['seconds']:.0f} s; look at:", *map(str, pictures), sep="\n  ")
+    print(
+        f"\ntraining took {figures['seconds']:.0f} s; look at:",
+        *pictures,
+        f"{run / 'demo.png'} (left generated, right real; a clip per row)",
+        sep="\n  ",
+    )
     return 0 if figures["accepted"] >= GOAL else 1
 
 
 def _table(verdicts: dict[str, Verdict]) -> str:
     titles = {"accepted": "generated", "accepted_untrained": "untrained", "accepted_real": "real"}
-    lines = [f"{'clips':<10}  accepted  one blob  right colour  continuous"]
+    lines = [f"{'clips':<10}  accepted  one blob  right colour  continuous  " + " ".join(f"{name:>6}" for name in COLORS)]
     for name, verdict in verdicts.items():
         shares = [part.mean() for part in (verdict.accepted, verdict.one_blob, verdict.right_color, verdict.continuous)]
-        lines.append(f"{titles[name]:<10}  {shares[0]:8.1%}  {shares[1]:8.1%}  {shares[2]:12.1%}  {shares[3]:10.1%}")
+        colors = " ".join(f"{(verdict.color == k).mean():6.0%}" for k in range(len(COLORS)))
+        lines.append(f"{titles[name]:<10}  {shares[0]:8.1%}  {shares[1]:8.1%}  {shares[2]:12.1%}  {shares[3]:10.1%}  " + colors)
     return "\n".join(lines)

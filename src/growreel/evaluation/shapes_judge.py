@@ -31,11 +31,15 @@ JITTER = 0.07
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which rules each of n clips passes, bool [n] each; `accepted` is all of them together."""
+    """Which rules each of n clips passes, bool [n] each; `accepted` is all of them together.
+
+    `color` [n] is the number of the nearest palette colour, also of clips that are refused: variety is not judged, only shown.
+    """
 
     one_blob: NDArray[np.bool_]
     right_color: NDArray[np.bool_]
     continuous: NDArray[np.bool_]
+    color: NDArray[np.intp]
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
@@ -73,7 +77,7 @@ def judge(clips: NDArray[np.uint8]) -> Verdict:
     fastest = (2 * MAX_TRAVEL / max(t - 1, 1) + STEP_MARGIN) * side
     steps_ok = (np.linalg.norm(velocity, axis=-1) <= fastest).all(axis=1)
     jitter_ok = (np.linalg.norm(np.diff(velocity, axis=1), axis=-1) <= JITTER * side).all(axis=1)
-    return Verdict(one_blob, right_color, steps_ok & jitter_ok)
+    return Verdict(one_blob, right_color, steps_ok & jitter_ok, color)
 
 
 def _connected(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
