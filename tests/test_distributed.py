@@ -25,19 +25,35 @@ def config(loss: str) -> Config:
     return from_dict(tree, "test")
 
 
-@pytest.mark.parametrize("loss", ["swgan", "wgan-gp"])
-def test_two_processes_equal_one_of_twice_the_batch(loss: str, shapes_store: Path, tmp_path: Path) -> None:
-    """12 steps, through the first stage, a whole fade and into the stable phase."""
-    train(shapes_store, tmp_path / "one", config(loss), progress=False)
-    (tmp_path / "c.yaml").write_text(to_yaml(config(loss)))
+def train_in_two_processes(store: Path, out: Path, config_file: Path, clips: int) -> str:
+    """Run the command line under torchrun and return what it prints."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "growreel", "train"]
-    flags = [str(shapes_store), "--out", str(tmp_path / "two"), "--config", str(tmp_path / "c.yaml")]
+    flags = [str(store), "--out", str(out), "--config", str(config_file), "--clips", str(clips)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *flags], check=False, capture_output=True, text=True, env=environment, timeout=200)
     assert done.returncode == 0, done.stderr
-    one, two = (torch.load(list_checkpoints(tmp_path / name)[-1] / "state.pt", weights_only=True) for name in ("one", "two"))
-    assert one["clips_shown"] == two["clips_shown"] == 96
+    return done.stdout
+
+
+def assert_close(one: Path, two: Path) -> None:
+    a, b = (torch.load(list_checkpoints(path)[-1] / "state.pt", weights_only=True) for path in (one, two))
+    assert a["clips_shown"] == b["clips_shown"] == 96
     for name in ("generator", "discriminator", "loss", "ema"):
-        for key, tensor in one[name].items():
-            torch.testing.assert_close(two[name][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{name}.{key} differs")
-    assert len(read_lines(tmp_path / "two" / "stats.jsonl")) == len(read_lines(tmp_path / "one" / "stats.jsonl"))
+        for key, tensor in a[name].items():
+            torch.testing.assert_close(b[name][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{name}.{key} differs")
+    assert len(read_lines(two / "stats.jsonl")) == len(read_lines(one / "stats.jsonl"))
+
+
+@pytest.mark.parametrize("loss", ["swgan", "wgan-gp"])
+def test_two_processes_equal_one_of_twice_the_batch(loss: str, shapes_store: Path, tmp_path: Path) -> None:
+    """12 steps, through the first stage, a whole fade and into the stable phase; for swgan with a stop and a damaged checkpoint."""
+    train(shapes_store, tmp_path / "one", config(loss), progress=False)
+    (tmp_path / "c.yaml").write_text(to_yaml(config(loss)))
+    if loss == "swgan":
+        train_in_two_processes(shapes_store, tmp_path / "two", tmp_path / "c.yaml", clips=56)
+        os.truncate(list_checkpoints(tmp_path / "two")[-1] / "state.pt", 1000)
+        said = train_in_two_processes(shapes_store, tmp_path / "two", tmp_path / "c.yaml", clips=96)
+        assert said.count("000000056 is damaged") == 1 and said.count("resuming") == 1, "one process chooses the checkpoint for all"
+    else:
+        train_in_two_processes(shapes_store, tmp_path / "two", tmp_path / "c.yaml", clips=96)
+    assert_close(tmp_path / "one", tmp_path / "two")

@@ -330,6 +330,26 @@ def test_golden_losses(shapes_store: Path, tmp_path: Path) -> None:
 GOLDEN = [(40, 4.18864, 0.019112), (80, 4.201667, 0.030993), (120, 4.407829, 0.015924)]
 
 
+def test_a_bare_machine_trains_from_python(shapes_store: Path, tmp_path: Path) -> None:
+    """Without av, jsonargparse and docstring-parser, and from a source tree that is not installed."""
+    source = Path(loop.__file__).parents[2]
+    script = f"""
+import sys
+sys.path[:0] = [{str(source)!r}, {str(Path(__file__).parent)!r}]
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("av", "jsonargparse", "docstring_parser"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocker())
+import growreel
+from conftest import tiny_config
+growreel.train({str(shapes_store)!r}, {str(tmp_path / "run")!r}, tiny_config(clips=24), progress=False)
+growreel.generate(growreel.load_generator({str(tmp_path / "run")!r}), seeds=range(2))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_real_clips_fade_with_their_own_down_then_up_version() -> None:
 
     state = TrainingState(

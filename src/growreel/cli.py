@@ -205,7 +205,8 @@ def _train(options: Namespace) -> int:
 
     result = train(options.store, options.out, config, allow_config_change=options.allow_config_change)
     how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
-    print(f"{how}: {result.clips_shown} clips shown; models and samples are in {options.out}")
+    if result.is_first_process:
+        print(f"{how}: {result.clips_shown} clips shown; models and samples are in {options.out}")
     return 128 + result.signal if result.signal else 0
 
 

@@ -36,11 +36,19 @@ from growreel.training.step import discriminator_step, fade_real, generator_step
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a call of `train` ended: clips shown so far, seconds in this call, and the signal that stopped it, if one did."""
+    """How a call of `train` ended.
+
+    Attributes:
+        clips_shown: real clips shown so far, over all calls.
+        seconds: duration of this call.
+        signal: what stopped it, if it did not reach its end.
+        is_first_process: whether this process is the one that speaks for all.
+    """
 
     clips_shown: int
     seconds: float
     signal: signal.Signals | None
+    is_first_process: bool
 
 
 def train(
@@ -153,7 +161,7 @@ class _Loop:
                 except Diverged as reason:
                     self._roll_back(reason)
         stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
-        return TrainResult(self.state.clips_shown, time.perf_counter() - started, stopped_by)
+        return TrainResult(self.state.clips_shown, time.perf_counter() - started, stopped_by, self.is_first)
 
     def _step(self) -> None:
         """`critic_steps` of the discriminator on new real clips, one of the generator."""
