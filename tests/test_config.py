@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import colored
 from growreel import config as config_module
 from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, paper_minibatch, preset_names, to_yaml
 from growreel.errors import GrowreelError
@@ -24,8 +25,8 @@ def test_every_preset_parses_and_builds(name: str, tmp_path: Path) -> None:
     config = load_preset(name)
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "config.yaml") == config
-    colored = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
-    assert build_generator(colored).plan == build_discriminator(colored).plan == config.growth.plan()
+    resolved = colored(config)
+    assert build_generator(resolved).plan == build_discriminator(resolved).plan == config.growth.plan()
     assert str(config.growth.plan().sizes[-1]) == config.growth.target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 import reference
-from conftest import make_plan
+from conftest import colored, make_plan
 from growreel.config import load_preset
 from growreel.growth import Size
 from growreel.losses import build_loss
@@ -74,8 +73,7 @@ def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int) -> None:
 
 
 def test_parameter_counts_of_the_paper() -> None:
-    config = load_preset("trailerfaces-256")
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
+    config = colored(load_preset("trailerfaces-256"))
     assert count_parameters(build_generator(config)) == 3_703_597
     assert count_parameters(build_discriminator(config)) == 3_707_656
     assert count_parameters(build_loss(config.loss, config.network.feature_dim)) == 16_640

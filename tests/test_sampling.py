@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import growreel
-from conftest import tiny_config
+from conftest import colored, tiny_config
 from growreel.config import StageConfig
 from growreel.errors import GrowreelError
 from growreel.models import build_generator
@@ -22,8 +22,7 @@ from growreel.sampling import generate, walk, write_samples
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = tiny_config()
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
+    config = colored(tiny_config())
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("run") / "models" / "000000070.safetensors"
     save_model(path, build_generator(config), config, clips_shown=70, fps=12.5, license="CC0-1.0")
@@ -63,10 +62,9 @@ def test_truncation_narrows(model: LoadedGenerator) -> None:
 
 def test_a_walk_is_smooth_and_loops() -> None:
     """With one frame per clip all movement comes from the latents: small steps, also from the last frame to the first."""
-    config = tiny_config()
+    config = colored(tiny_config())
     config = dataclasses.replace(
         config,
-        network=dataclasses.replace(config.network, image_channels=3),
         growth=dataclasses.replace(config.growth, stages=(StageConfig("1x4x4"), StageConfig("1x8x8"))),
     )
     generator = build_generator(config).requires_grad_(False)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from conftest import colored
 from growreel.config import load_preset
 from growreel.data.shapes import COLORS, ShapeTrack, random_track, render, shape_clips
 from growreel.evaluation.shapes_judge import judge
@@ -71,8 +70,7 @@ def test_what_is_wrong_is_refused_by_its_rule(real: NDArray[np.uint8]) -> None:
 
 
 def test_untrained_clips_are_refused() -> None:
-    config = load_preset("demo")
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
+    config = colored(load_preset("demo"))
     generator = build_generator(config).requires_grad_(False)
     plan = generator.plan
     model = LoadedGenerator(generator, config, plan.position(plan.total_clips), 0, 8.0, "unstated")

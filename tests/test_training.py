@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import reference
-from conftest import tiny_config
+from conftest import colored, tiny_config
 from growreel.config import Config, load_config
 from growreel.errors import GrowreelError
 from growreel.growth import Position
@@ -130,7 +130,7 @@ def test_sigkill_in_a_fade_costs_only_the_way_since_the_last_checkpoint(uninterr
     script = f"""
 import os, signal, sys, pathlib
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from conftest import tiny_config
+from conftest import colored, tiny_config
 from growreel.training import loop, step
 plain = loop.discriminator_step
 def step(state, *rest):
@@ -342,7 +342,7 @@ class Blocker:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
 import growreel
-from conftest import tiny_config
+from conftest import colored, tiny_config
 growreel.train({str(shapes_store)!r}, {str(tmp_path / "run")!r}, tiny_config(clips=24), progress=False)
 growreel.generate(growreel.load_generator({str(tmp_path / "run")!r}), seeds=range(2))
 """
@@ -352,9 +352,7 @@ growreel.generate(growreel.load_generator({str(tmp_path / "run")!r}), seeds=rang
 
 def test_real_clips_fade_with_their_own_down_then_up_version() -> None:
 
-    state = TrainingState(
-        dataclasses.replace(tiny_config(), network=dataclasses.replace(tiny_config().network, image_channels=3)), torch.device("cpu")
-    )
+    state = TrainingState(colored(tiny_config()), torch.device("cpu"))
     clips = torch.randn(2, 3, 4, 8, 8)
     for alpha in (0.0, 0.25):
         faded = step.fade_real(clips, state, Position(1, "fade", alpha)).double().numpy()

@@ -265,13 +265,7 @@ def _walk(options: Namespace) -> int:
     model = load_generator(options.model)
     fps = model.fps if options.fps is None else options.fps
     frames = walk(model, options.frames, turns=options.turns, count=options.count, seed=options.seed, truncation=options.truncation)
-    write_samples(
-        options.out,
-        np.stack(list(frames), axis=1),
-        [options.seed],
-        fps=fps,
-        scale=options.scale,
-    )
+    write_samples(options.out, np.stack(list(frames), axis=1), [options.seed], fps=fps, scale=options.scale)
     print(options.out)
     return 0
 

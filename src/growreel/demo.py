@@ -20,7 +20,7 @@ from growreel.sampling import enlarge, generate, write_samples
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
-from growreel.video import tile_grid, write_clip
+from growreel.video import tile_frames, write_clip
 
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
@@ -58,8 +58,8 @@ def run_demo(run: str | Path) -> int:
         real = opened.read(range(JUDGED_CLIPS), size)
     verdicts = {"accepted": judge(samples), "accepted_untrained": judge(untrained), "accepted_real": judge(real)}
     pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS)
-    side_by_side = enlarge(np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1))
-    write_clip(run / "demo.png", tile_grid(side_by_side.reshape(-1, 1, *side_by_side.shape[2:]), columns=2 * size.t), FPS)
+    side_by_side = np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1)
+    write_clip(run / "demo.png", tile_frames(enlarge(side_by_side)), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
     figures["seconds"] = round(seconds_trained(read_lines(run / "stats.jsonl")), 1)
     replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")

@@ -169,8 +169,7 @@ def ladder(target: Size, order: Order, base: Size) -> tuple[Size, ...]:
     With a base that already has the target's duration (`16x4x4`), resolution alone grows.
     Raises GrowreelError where doubling cannot lead from `base` to `target`.
     """
-    doublings = [doublings_between(b, t) for b, t in zip(base, target, strict=True)]
-    if None in doublings:
+    if not all(_is_doubled(small, large) for small, large in zip(base, target, strict=True)):
         raise GrowreelError(f"--target {target}: cannot be reached from base {base} by doubling axes; {_base_hint(target)}")
     sizes, turn = [base], 0
     while sizes[-1] != target:
@@ -193,10 +192,10 @@ def ladder(target: Size, order: Order, base: Size) -> tuple[Size, ...]:
     return tuple(sizes)
 
 
-def doublings_between(small: int, large: int) -> int | None:
-    """How many times `small` must be doubled to give `large`; None if no number of times does."""
+def _is_doubled(small: int, large: int) -> bool:
+    """Whether doubling `small` some number of times, or never, gives `large`."""
     factor, rest = divmod(large, small)
-    return factor.bit_length() - 1 if rest == 0 and factor > 0 and factor & (factor - 1) == 0 else None
+    return rest == 0 and factor > 0 and factor & (factor - 1) == 0
 
 
 def _base_hint(target: Size) -> str:

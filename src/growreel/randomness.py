@@ -5,6 +5,7 @@ Numbers are drawn on the CPU, so that a run has the same noise on every device a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -26,6 +27,6 @@ def keyed_rng(purpose: Purpose, *key: int) -> np.random.Generator:
     return np.random.default_rng([int(purpose), *key])
 
 
-def latents_of_seeds(seeds: list[int], latent_dim: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def latents_of_seeds(seeds: Sequence[int], latent_dim: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """Standard normal latents [n, latent_dim]; row k depends on seeds[k] alone."""
     return np.stack([keyed_rng(Purpose.SAMPLE, seed).standard_normal(latent_dim, dtype=np.float32) for seed in seeds])

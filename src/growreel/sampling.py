@@ -38,8 +38,13 @@ def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
     if truncation < 0:
         raise GrowreelError(f"--truncation {truncation}: must be 0 or more (1 is as trained)")
-    latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
-    return np.concatenate(list(clips_of_latents(model.generator, model.position, latents, truncation)))
+    return clips_of_seeds(model.generator, model.position, seeds, truncation)
+
+
+def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.uint8]:
+    """One clip per seed, uint8 [n, t, h, w, c], of a generator at any position of its plan."""
+    latents = torch.from_numpy(latents_of_seeds(seeds, generator.latent_dim))
+    return np.concatenate(list(clips_of_latents(generator, position, latents, truncation)))
 
 
 @torch.no_grad()
@@ -119,14 +124,15 @@ def write_samples(
     itself, never enlarged. Raises GrowreelError for a suffix that is not known.
     """
     path = Path(path)
-    if path.suffix.lower() != ".npy":
+    is_array = path.suffix.lower() == ".npy"
+    if not is_array:
         clips = enlarge(clips, scale)
     if separate:
         paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
         for one, clip in zip(paths, clips, strict=True):
             write_clip(one, clip, fps)
         return paths
-    if path.suffix.lower() == ".npy":
+    if is_array:
         with writing(path):
             np.save(path, clips)
     else:

@@ -5,28 +5,17 @@ Nothing here has a state that a checkpoint would have to keep. One background th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growreel.data.store import ClipStore
 from growreel.growth import Size
 from growreel.models.layers import downsample
 from growreel.randomness import Purpose, keyed_rng
-
-
-class ClipReader(Protocol):
-    """What batches need of a clip store."""
-
-    channels: int
-
-    def __len__(self) -> int: ...
-    def level_for(self, size: Size) -> Size: ...
-    def read(self, indices: Sequence[int], size: Size, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]: ...
 
 
 class ClipBatches:
@@ -37,7 +26,7 @@ class ClipBatches:
     then the same for every number of processes.
     """
 
-    def __init__(self, store: ClipReader, *, seed: int, mirror: bool, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, store: ClipStore, *, seed: int, mirror: bool, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
         self.store, self.seed, self.mirror, self.device = store, seed, mirror, device
         self.rank, self.world_size = rank, world_size
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clip-reader")
@@ -56,8 +45,10 @@ class ClipBatches:
         level = Size(*clips.shape[2:])
         if level != size:
             clips = downsample(clips, Size(*(a // b for a, b in zip(level, size, strict=True))))
-        mirrored = self._mirrored(clips_shown, minibatch)
-        return torch.where(mirrored.to(self.device).view(-1, 1, 1, 1, 1), clips.flip(-1), clips) if self.mirror else clips
+        if not self.mirror:
+            return clips
+        mirrored = self._mirrored(clips_shown, minibatch).to(self.device)
+        return torch.where(mirrored.view(-1, 1, 1, 1, 1), clips.flip(-1), clips)
 
     def close(self) -> None:
         """Stop the background thread."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
-from growreel.video import tile_grid, write_clip
+from growreel.video import tile_frames, write_clip
 
 SHEET_COLUMNS = 8
 
@@ -52,4 +52,4 @@ def contact_sheet(store: ClipStore, path: str | os.PathLike[str], count: int = 1
     clips = store.read(chosen.tolist(), store.size)
     columns = min(SHEET_COLUMNS, store.size.t)
     frames = clips[:, np.linspace(0, store.size.t - 1, columns).round().astype(int)]
-    write_clip(path, tile_grid(frames.reshape(-1, 1, *frames.shape[2:]), columns), store.fps)
+    write_clip(path, tile_frames(frames), store.fps)

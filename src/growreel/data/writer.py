@@ -30,7 +30,7 @@ from growreel.data.store import (
     partial_path,
     replaced_path,
 )
-from growreel.durable import sync_folder
+from growreel.durable import replace_text, sync_folder
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 
@@ -147,10 +147,7 @@ class StoreWriter:
                 "levels": {str(level): list(self._seal_level(level, len(clips))) for level in self._levels},
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
-            with (self.partial / INDEX).open("w", encoding="utf-8") as stream:
-                json.dump(index, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
+            replace_text(self.partial / INDEX, json.dumps(index))
             self._put_in_place()
             (self.path / JOURNAL).unlink()
         self.close()

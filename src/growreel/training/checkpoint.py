@@ -57,8 +57,8 @@ def save_checkpoint(run: Path, clips_shown: int, state: dict[str, Any], keep: in
     return final
 
 
-def newest_checkpoint(run: Path, report: Callable[[str], None]) -> Path | None:
-    """The newest readable checkpoint; None if the run has none.
+def newest_checkpoint(run: Path, report: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+    """The newest readable checkpoint and its state; None if the run has none.
 
     A damaged one is renamed to `<clips>.damaged`, named through `report`, and the one before is taken. Raises GrowreelError if
     checkpoints exist but none can be read: starting over silently would throw a run away.
@@ -66,15 +66,13 @@ def newest_checkpoint(run: Path, report: Callable[[str], None]) -> Path | None:
     checkpoints = list_checkpoints(run)
     for path in reversed(checkpoints):
         try:
-            load_checkpoint(path)
+            return path, load_checkpoint(path)
         except Exception as error:  # a cut file fails inside zip, pickle or torch, each with its own type
             damaged = path.with_name(f"{path.name}.damaged")
             shutil.rmtree(damaged, ignore_errors=True)
             path.rename(damaged)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             report(f"checkpoint {path} is damaged ({reason}); kept as {damaged.name}, falling back to the one before")
-        else:
-            return path
     if checkpoints:
         raise GrowreelError(f"{run}: none of its {len(checkpoints)} checkpoints can be read; give another --out to start anew")
     return None

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -23,14 +22,13 @@ from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
-from growreel.randomness import latents_of_seeds
-from growreel.sampling import clips_of_latents, write_samples
+from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
-from growreel.training.stats import RunningMeans, append_line, read_lines, to_floats
+from growreel.training.stats import RunningMeans, append_line, mean_over_processes, read_lines
 from growreel.training.step import discriminator_step, fade_real, generator_step
 
 
@@ -40,13 +38,11 @@ class TrainResult:
 
     Attributes:
         clips_shown: real clips shown so far, over all calls.
-        seconds: duration of this call.
         signal: what stopped it, if it did not reach its end.
         is_first_process: whether this process is the one that speaks for all.
     """
 
     clips_shown: int
-    seconds: float
     signal: signal.Signals | None
     is_first_process: bool
 
@@ -143,7 +139,6 @@ class _Loop:
         self.saved_at: int | None = None
 
     def run_to_end(self) -> TrainResult:
-        started = time.perf_counter()
         with self.bar, _catch_signals() as caught:
             if self._load():
                 self._say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
@@ -161,7 +156,7 @@ class _Loop:
                 except Diverged as reason:
                     self._roll_back(reason)
         stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
-        return TrainResult(self.state.clips_shown, time.perf_counter() - started, stopped_by, self.is_first)
+        return TrainResult(self.state.clips_shown, stopped_by, self.is_first)
 
     def _step(self) -> None:
         """`critic_steps` of the discriminator on new real clips, one of the generator."""
@@ -174,7 +169,7 @@ class _Loop:
             scalars = discriminator_step(state, real, position, stage.minibatch, self.training)
             state.clips_shown += stage.minibatch
         scalars |= generator_step(state, position, stage.minibatch, self.training)
-        values = to_floats(dict(zip(scalars, distributed.mean(torch.stack(list(scalars.values()))), strict=True)))
+        values = mean_over_processes(scalars)
         check_step(values, self.training.explosion_limit)
         self.means.add(values)
         clips = stage.minibatch * self.training.critic_steps
@@ -219,9 +214,8 @@ class _Loop:
     def _write_samples(self) -> None:
         if not self.is_first:
             return
-        seeds = list(range(self.training.sample_count))
-        latents = torch.from_numpy(latents_of_seeds(seeds, self.state.ema.latent_dim))
-        clips = np.concatenate(list(clips_of_latents(self.state.ema, self.state.position, latents)))
+        seeds = range(self.training.sample_count)
+        clips = clips_of_seeds(self.state.ema, self.state.position, seeds)
         write_samples(self.run.samples / f"{self.state.clips_shown:09d}.webp", clips, seeds, fps=self._fps())
 
     def _save_checkpoint(self) -> None:
@@ -240,13 +234,14 @@ class _Loop:
 
     def _load(self) -> bool:
         """Bring back the newest checkpoint and drop what was written after it; False if there is none."""
-        path = distributed.from_first(newest_checkpoint(self.run.path, self._say) if self.is_first else None)
+        found = newest_checkpoint(self.run.path, self._say) if self.is_first else None
+        path = distributed.from_first(found[0] if found else None)
         lines = read_lines(self.run.stats)
         if path is None:
             if lines:
                 raise GrowreelError(f"--out {self.run.path}: has statistics but no checkpoint to go on from; give another folder")
             return False
-        saved = load_checkpoint(path)
+        saved = found[1] if found else load_checkpoint(path)
         self.means.load_state_dict(saved.pop("means"))
         self.state.load_state_dict(saved)
         self.state.rollbacks = max(self.state.rollbacks, sum("event" in line for line in lines))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from growreel import distributed
 from growreel.durable import replace_text, writing
 
 
@@ -39,9 +40,10 @@ class RunningMeans:
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
 
 
-def to_floats(scalars: dict[str, Tensor]) -> dict[str, float]:
-    """Bring scalars of one device to the host in a single copy."""
-    return dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
+def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, float]:
+    """Average scalars of one device over the processes and bring them to the host, in one exchange and one copy."""
+    values = distributed.mean(torch.stack([value.float() for value in scalars.values()]))
+    return dict(zip(scalars, values.tolist(), strict=True))
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:

@@ -40,6 +40,12 @@ def tile_grid(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[n
     return padded.reshape(rows, columns, t, h, w, c).transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, c)
 
 
+def tile_frames(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Arrange clips [n, t, h, w, c] as one picture [1, n * h, t * w, c]: a row per clip, its frames from left to right."""
+    n, t, *picture = clips.shape
+    return tile_grid(clips.reshape(n * t, 1, *picture), columns=t)
+
+
 def to_image(frame: NDArray[np.uint8]) -> Image:
     """A frame [h, w, 1 or 3] as a Pillow image."""
     from PIL import Image
