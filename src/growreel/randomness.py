@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     GENERATOR_NOISE = 4
     SAMPLE = 5
     WALK = 6
+    EVALUATION = 7
 
 
 def keyed_rng(purpose: Purpose, *key: int) -> np.random.Generator:

@@ -1,0 +1,34 @@
+"""How far a number would move if other clips had been drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growreel.randomness import Purpose, keyed_rng
+
+Counts = NDArray[np.int64]
+Comparison = Callable[[Counts | None, Counts | None], dict[str, float]]
+"""Named numbers for real and fake clips, clip k counted counts[k] times (None: every clip once)."""
+
+
+def bootstrap_deviations(comparison: Comparison, real: int, fake: int, resamples: int, seed: int = 0) -> dict[str, float]:
+    """Standard deviation of every number over resamples of `real` and `fake` clips, drawn with replacement (Efron 1979).
+
+    The deviation is used, not the percentiles: a resample has fewer different clips, and distances between distributions grow with
+    that, so percentiles would lie beside the value. Empty for fewer than 2 resamples.
+    """
+    if resamples < 2:
+        return {}
+    values: dict[str, list[float]] = {}
+    for k in range(resamples):
+        rng = keyed_rng(Purpose.EVALUATION, seed, 1, k)
+        for name, value in comparison(_resample(rng, real), _resample(rng, fake)).items():
+            values.setdefault(name, []).append(value)
+    return {name: float(np.std(each, ddof=1)) for name, each in values.items()}
+
+
+def _resample(rng: np.random.Generator, count: int) -> Counts:
+    return np.bincount(rng.integers(0, count, count), minlength=count).astype(np.int64)
