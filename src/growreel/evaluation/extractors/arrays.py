@@ -1,0 +1,56 @@
+"""Reading weights files: arrays by name, never code."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from growreel.errors import GrowreelError
+
+SUFFIXES = (".npz", ".pt", ".pth", ".safetensors")
+
+
+def read_arrays(path: Path) -> dict[str, Tensor]:
+    """All arrays of a `.npz`, of a PyTorch state dict (`.pt`, `.pth`), or of a `.safetensors` file, on the CPU.
+
+    A state dict may be wrapped in a dict under `state_dict`. Nothing that is pickled is executed: NumPy reads no objects, PyTorch
+    tensors alone (`weights_only=True`).
+
+    Raises GrowreelError for a file that is missing, damaged, of another format, or holds code.
+    """
+    try:
+        match path.suffix.lower():
+            case ".npz":
+                with np.load(path, allow_pickle=False) as archive:
+                    return {name: torch.from_numpy(np.asarray(archive[name])) for name in archive.files}
+            case ".safetensors":
+                return load_file(path)
+            case ".pt" | ".pth":
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of a TorchScript archive, which is refused right after
+                    return _tensors(path, torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        raise GrowreelError(
+            f"{path}: holds more than tensors, and growreel runs no code from files; save its state_dict alone, or, if it is a "
+            "TorchScript file that you trust, name it with --torchscript"
+        ) from error
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GrowreelError(f"{path}: cannot be read as a weights file ({reason}); get it again") from error
+    raise GrowreelError(f"{path}: weights are {', '.join(SUFFIXES)} files; give one of these")
+
+
+def _tensors(path: Path, content: object) -> dict[str, Tensor]:
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise GrowreelError(f"{path}: is no state dict (tensors by name); save one with torch.save(network.state_dict(), FILE)")
+    return {str(name): tensor for name, tensor in content.items()}

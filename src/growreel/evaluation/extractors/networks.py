@@ -1,0 +1,116 @@
+"""The networks as extractors: pixels in, features out, in batches that fit the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from growreel.evaluation.extractors import c3d, i3d, inception
+from growreel.evaluation.extractors.weights import WeightsFile
+
+CPU_BUDGET = 2**30
+"""Bytes of activations on a CPU; larger batches were not faster there (docs/evaluation.md)."""
+CUDA_SHARE = 0.25
+"""Of the free memory of a card."""
+
+
+class InceptionFeatures:
+    """Inception-v3 features of every frame: rows [n, t, 768 or 2048]."""
+
+    BYTES = 45 * 2**20  # of activations of a 299x299 frame at their peak, measured
+
+    def __init__(self, weights: WeightsFile, features: Literal[768, 2048], device: torch.device) -> None:
+        self.name = f"inception-{features}"
+        self._weights, self._device = weights, device
+        self._network = inception.load(weights.path, features).to(device)
+
+    @torch.no_grad()
+    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
+        frames = clips.reshape(-1, *clips.shape[2:])
+        parts = [self._network(inception.resize(_images(part, self._device))) for part in _parts(frames, self.BYTES, self._device)]
+        return _rows(parts).reshape(*clips.shape[:2], -1)
+
+    def describe(self) -> dict[str, Any]:
+        resize = f"{inception.SIDE}x{inception.SIDE}, bilinear on TensorFlow 1's grid, no antialiasing"
+        return {"network": "Inception-v3 2015-12-05", **self._weights.describe(), "resize": resize, "value range": "(x - 128) / 128"}
+
+
+class I3DLogits:
+    """I3D logits of clips: rows [n, 400]."""
+
+    LEAST_FRAMES = i3d.LEAST_FRAMES
+    BYTES_PER_FRAME = 20 * 2**20
+
+    def __init__(self, weights: WeightsFile, resize: Literal["stretch", "crop"], device: torch.device, torchscript: bool = False) -> None:
+        self.name = "i3d"
+        self._weights, self._resize, self._device = weights, resize, device
+        self._network: Callable[[Tensor], Tensor] = (
+            i3d.load_torchscript(weights.path, device) if torchscript else i3d.load(weights.path).to(device)
+        )
+
+    @torch.no_grad()
+    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
+        item = self.BYTES_PER_FRAME * clips.shape[1]
+        pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(clips, item, self._device))
+        return _rows([self._network(i3d.frames_for_i3d(part, self._resize)) for part in pixels])
+
+    def describe(self) -> dict[str, Any]:
+        how = "both sides" if self._resize == "stretch" else "shorter side, middle cut out"
+        resize = f"{i3d.SIDE}x{i3d.SIDE}, {how}, bilinear with half-pixel centres, no antialiasing"
+        return {"network": "I3D RGB Kinetics-400", **self._weights.describe(), "resize": resize, "value range": "-1 to 1"}
+
+
+class C3DProbabilities:
+    """C3D class probabilities of the first 16 frames of clips: rows [n, 101]."""
+
+    FRAMES = c3d.FRAMES
+    BYTES = 160 * 2**20
+
+    def __init__(self, weights: WeightsFile, mean: WeightsFile, protocol: Literal["tgan", "tganv2"], device: torch.device) -> None:
+        self.name = f"c3d-{protocol}"
+        self._weights, self._mean_file, self._protocol, self._device = weights, mean, protocol, device
+        self._network, self._mean = c3d.load(weights.path).to(device), c3d.load_mean(mean.path).to(device)
+
+    @torch.no_grad()
+    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
+        pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(clips[:, : self.FRAMES], self.BYTES, self._device))
+        return _rows([self._network(c3d.clips_for_c3d(part, self._mean, self._protocol)) for part in pixels])
+
+    def describe(self) -> dict[str, Any]:
+        resize = {
+            "tgan": "128x128 bicubic without antialiasing, middle 112x112",
+            "tganv2": "112x112 bilinear with corners aligned",
+        }[self._protocol]
+        return {
+            "network": "C3D UCF-101",
+            **self._weights.describe(),
+            "mean sha256": self._mean_file.sha256,
+            "resize": resize,
+            "value range": "128 (x / 127.5 - 1) + 128, blue first, less the mean clip",
+            "frames": self.FRAMES,
+        }
+
+
+def _parts(items: NDArray[np.uint8], item_bytes: int, device: torch.device) -> Iterator[NDArray[np.uint8]]:
+    """Batches whose activations fit. The size depends on the device alone, so the same machine gives the same rounding."""
+    budget: float = CPU_BUDGET
+    if device.type == "cuda":
+        budget = CUDA_SHARE * torch.cuda.mem_get_info(device)[1]
+    size = max(1, min(256, int(budget // item_bytes)))
+    for start in range(0, len(items), size):
+        yield np.ascontiguousarray(items[start : start + size])
+
+
+def _images(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Frames [n, h, w, 1 or 3] as float32 [n, 3, h, w], values 0 to 255."""
+    return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float().expand(-1, 3, -1, -1)
+
+
+def _rows(parts: list[Tensor]) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
+    return rows
