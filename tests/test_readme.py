@@ -17,7 +17,7 @@ COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.s
 
 
 def test_the_readme_shows_every_command() -> None:
-    assert {command.split()[1] for command in COMMANDS} >= {"prepare", "inspect", "plan", "train", "sample", "walk"}
+    assert {command.split()[1] for command in COMMANDS} >= {"prepare", "inspect", "plan", "train", "sample", "walk", "evaluate", "weights"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -28,7 +28,7 @@ def test_commands_parse(command: str) -> None:
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z._-]+)", README))))
 def test_flags_exist(flag: str) -> None:
-    helps = "".join(parser().format_help() for parser in (cli._prepare_parser, lambda: cli._train_parser([])))
+    helps = "".join(parser().format_help() for parser in (cli._prepare_parser, cli._evaluate_parser, lambda: cli._train_parser([])))
     assert re.search(rf"{flag}\b", helps)
 
 

@@ -21,13 +21,15 @@ from conftest import colored, tiny_config
 from growreel.config import Config, load_config
 from growreel.errors import GrowreelError
 from growreel.growth import Position
+from growreel.scoring.evaluate import evaluate
+from growreel.scoring.options import EvaluationOptions
 from growreel.training import loop, step
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
 
-TIMES = ("time", "clips_per_second", "peak_memory_bytes")
+TIMES = ("time", "clips_per_second", "peak_memory_bytes", "seconds")
 
 
 def run(store: Path, out: Path, config: Config | None = None, **options: Any) -> loop.TrainResult:
@@ -90,6 +92,7 @@ def test_a_run_leaves_what_the_house_plan_says(uninterrupted: Path) -> None:
 def test_seconds_trained_adds_up_speeds_over_stops() -> None:
     lines: list[dict[str, Any]] = [
         {"clips": 10, "clips_per_second": 5.0},
+        {"clips": 10, "metrics": {"swd mean": 1.0}, "seconds": 3.0},
         {"clips": 10, "event": "rollback"},
         {"clips": 40, "clips_per_second": 10.0},
     ]
@@ -131,6 +134,8 @@ def test_sigkill_in_a_fade_costs_only_the_way_since_the_last_checkpoint(uninterr
 import os, signal, sys, pathlib
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conftest import colored, tiny_config
+from growreel.scoring.evaluate import evaluate
+from growreel.scoring.options import EvaluationOptions
 from growreel.training import loop, step
 plain = loop.discriminator_step
 def step(state, *rest):
@@ -358,3 +363,33 @@ def test_real_clips_fade_with_their_own_down_then_up_version() -> None:
         faded = step.fade_real(clips, state, Position(1, "fade", alpha)).double().numpy()
         assert faded == pytest.approx(reference.blend_real(clips.double().numpy(), (2, 2, 2), alpha), abs=1e-6)
     assert torch.equal(step.fade_real(clips, state, Position(1, "stable", 1.0)), clips)
+
+
+def test_evaluation_while_training_is_that_of_evaluate(shapes_store: Path, tmp_path: Path, uninterrupted: Path) -> None:
+    measured = {"eval_interval": 40, "eval_clips": 9, "eval_metrics": ["swd", "motion", "prdc"]}
+    run(shapes_store, tmp_path / "run", tiny_config(**measured))
+    lines = [line for line in read_lines(tmp_path / "run" / "stats.jsonl") if "metrics" in line]
+    assert [(line["clips"], line["stage"]) for line in lines] == [(40, "4x8x8"), (80, "4x8x8"), (120, "4x8x8")]
+    for line in lines:
+        options = EvaluationOptions(metrics=("swd", "motion", "prdc"), clips=9, resamples=0)
+        card = evaluate(tmp_path / "run" / "models" / f"{line['clips']:09d}.safetensors", shapes_store, options)
+        for metric, figure in (("swd", "mean"), ("motion", "spectrum_distance"), ("prdc", "recall")):
+            assert line["metrics"][f"{metric} {figure}"] == card.value(metric, figure)
+    assert_same(outcome(tmp_path / "run")[0], outcome(uninterrupted)[0], "looking at a run does not change it")
+    again = run(shapes_store, tmp_path / "stopped", tiny_config(clips=88, **measured))
+    assert again.clips_shown == 88
+    run(shapes_store, tmp_path / "stopped", tiny_config(**measured))
+    assert_same(outcome(tmp_path / "stopped")[1], outcome(tmp_path / "run")[1], "statistics")
+
+
+def test_a_metric_that_cannot_be_measured_stops_before_the_first_step(
+    shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROWREEL_WEIGHTS", str(tmp_path / "none"))
+    for metric, message in (
+        ("fvd", "I3D needs clips of at least 9 frames"),
+        ("fid768", "its weights are not here"),
+        ("x", "no such metric"),
+    ):
+        with pytest.raises(GrowreelError, match=message):
+            run(shapes_store, tmp_path / metric, tiny_config(eval_interval=40, eval_metrics=[metric]))

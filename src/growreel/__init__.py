@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from growreel.models.files import load_generator as load_generator
     from growreel.sampling import generate as generate
     from growreel.sampling import walk as walk
+    from growreel.scoring.evaluate import evaluate as evaluate
+    from growreel.scoring.options import EvaluationOptions as EvaluationOptions
     from growreel.training.loop import train as train
 
 _HOMES = {
     "ClipStore": "data.store",
     "Config": "config",
+    "EvaluationOptions": "scoring.options",
     "GrowreelError": "errors",
     "GrowthPlan": "growth",
     "Size": "growth",
+    "evaluate": "scoring.evaluate",
     "generate": "sampling",
     "load_config": "config",
     "load_generator": "models.files",

@@ -216,6 +216,12 @@ class TrainingConfig:
     """Newest checkpoints to keep. Model files are all kept."""
     sample_count: int = 16
     """Clips in a sample grid."""
+    eval_interval: int | None = None
+    """Between evaluations, which go to stats.jsonl; None for none."""
+    eval_metrics: tuple[str, ...] = ("swd", "motion")
+    """What is evaluated; names as of `growreel evaluate --metrics`, without `memory`."""
+    eval_clips: int = 256
+    """Generated clips in an evaluation, and at most as many real ones."""
     explosion_limit: float = 1e6
     """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
 
@@ -225,6 +231,9 @@ class TrainingConfig:
         _check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
         if self.clips is not None:
             _check_range("training.clips", self.clips, least=1)
+        if self.eval_interval is not None:
+            _check_range("training.eval_interval", self.eval_interval, least=1)
+        _check_range("training.eval_clips", self.eval_clips, least=2)
         for name in ("critic_steps", "stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "sample_count"):
             _check_range(f"training.{name}", getattr(self, name), least=1)
 

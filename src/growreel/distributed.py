@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from growreel.errors import GrowreelError
 
 T = TypeVar("T")
 
@@ -38,6 +42,22 @@ def world_size() -> int:
 
 def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def pick_device(name: str, flag: str) -> torch.device:
+    """The device `name` as PyTorch calls it, `cuda` being this process's own card; `auto` is that card where there is one, else the CPU.
+
+    Raises GrowreelError, naming `flag`, for a device that is not here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{local_rank()}"
+    try:
+        torch.zeros(1, device=name).item()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise GrowreelError(f"{flag} {name}: is not usable here ({str(error).splitlines()[0]}); try cpu") from error
 
 
 def barrier() -> None:
@@ -68,6 +88,21 @@ def any_true(flag: bool, device: torch.device) -> bool:
     total = torch.tensor([float(flag)], device=device)
     dist.all_reduce(total)
     return bool(total.item() > 0)
+
+
+def gather_rows(mine: NDArray[Any], total: int) -> NDArray[Any]:
+    """All rows [total, ...] in every process, where process r of w has made rows r, r + w, r + 2w, ... and each at least one."""
+    processes = world_size()
+    if processes == 1:
+        return mine
+    padded = np.zeros((-(-total // processes), *mine.shape[1:]), mine.dtype)
+    padded[: len(mine)] = mine
+    device = torch.device("cuda", local_rank()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    flat = torch.from_numpy(padded.reshape(-1).view(np.uint8)).to(device)  # as bytes every dtype travels
+    parts = [torch.empty_like(flat) for _ in range(processes)]
+    dist.all_gather(parts, flat)
+    rows = np.stack([part.cpu().numpy().view(mine.dtype).reshape(padded.shape) for part in parts], axis=1)
+    return rows.reshape(-1, *mine.shape[1:])[:total]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,34 @@ def clips_of_latents(generator: Generator, position: Position, latents: Tensor, 
     for latent in latents:
         clip = generator(latent[None].to(device), position.stage, position.alpha, truncation)
         yield to_uint8(clip)
+
+
+class GeneratedClips:
+    """Clips of a generator as a set to measure (`evaluation.clips.ClipSet`): clip k is the sample of seed `first_seed + k`.
+
+    Args:
+        channels: that the generator makes.
+        count: how many clips there are.
+        facts: what `describe` adds, such as the model file and its sha256.
+    """
+
+    def __init__(
+        self, generator: Generator, position: Position, channels: int, count: int, first_seed: int = 0, facts: dict[str, Any] | None = None
+    ) -> None:
+        self.generator, self.position, self.count, self.first_seed = generator, position, count, first_seed
+        self.size, self.channels = generator.plan.sizes[position.stage], channels
+        self.sources: Sequence[str] | None = None
+        self.warnings: Sequence[str] = ()
+        self._facts = facts or {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        return clips_of_seeds(self.generator, self.position, [self.first_seed + number for number in numbers])
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "model", **self._facts, "size": str(self.size), "first_seed": self.first_seed}
 
 
 def to_uint8(clips_NCTHW: Tensor) -> NDArray[np.uint8]:

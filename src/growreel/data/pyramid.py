@@ -50,3 +50,10 @@ def pyramid(clip: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 def _rounded(sums: NDArray[Any], count: int) -> NDArray[np.uint8]:
     """sums / count, rounded half up."""
     return ((sums + count // 2) // count).astype(np.uint8)
+
+
+def box_average(clips: NDArray[np.uint8], scale: Size) -> NDArray[np.uint8]:
+    """Average clips [n, t, h, w, c] over boxes of `scale`, which divides their size, rounded half up."""
+    n, t, h, w, c = clips.shape
+    boxes = clips.reshape(n, t // scale.t, scale.t, h // scale.h, scale.h, w // scale.w, scale.w, c)
+    return _rounded(boxes.sum(axis=(2, 4, 6), dtype=np.uint32), scale.voxels)

@@ -24,6 +24,7 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from growreel.training.evaluation import StageEvaluation
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.run_folder import RunFolder, resolve_config
@@ -64,7 +65,7 @@ def train(
             diverged more often than the health check forgives.
     """
     store_path, run_path = Path(store_path), Path(run_path)
-    device = pick_device(config.training.device)
+    device = distributed.pick_device(config.training.device, "--training.device")
     distributed.setup(device)
     torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would make "float32" convolutions on CUDA something less
     with ClipStore.open(store_path) as store:
@@ -88,19 +89,6 @@ def train(
         finally:
             batches.close()
             distributed.shutdown()
-
-
-def pick_device(name: str) -> torch.device:
-    """Resolve `training.device`. Raises GrowreelError for a device that is not here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{distributed.local_rank()}"
-    try:
-        torch.zeros(1, device=name).item()
-        return torch.device(name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise GrowreelError(f"--training.device {name}: is not usable here ({str(error).splitlines()[0]}); try cpu") from error
 
 
 def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
@@ -137,6 +125,7 @@ class _Loop:
         )
         self.since = (time.perf_counter(), 0)
         self.saved_at: int | None = None
+        self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
     def run_to_end(self) -> TrainResult:
         with self.bar, _catch_signals() as caught:
@@ -188,6 +177,8 @@ class _Loop:
         ended = self.state.clips_shown >= self.total
         if due(self.training.stats_interval):  # not at the end: a run that goes on later must have the same lines
             self._write_stats(self.state.plan.position(before))
+        if self.evaluation is not None and due(self.evaluation.interval):
+            self._evaluate(self.evaluation)
         if ended or due(self.training.sample_interval):
             self._write_samples()
         if ended or due(self.training.checkpoint_interval):
@@ -210,6 +201,14 @@ class _Loop:
         }
         if self.is_first:
             append_line(self.run.stats, line)
+
+    def _evaluate(self, evaluation: StageEvaluation) -> None:
+        """All processes take part, so none waits for another; the time it takes does not count as training."""
+        measured = evaluation(self.state.ema, self.state.position)
+        self.since = (self.since[0] + measured["seconds"], self.since[1])
+        if self.is_first:
+            stage = self.state.plan.sizes[self.state.position.stage]
+            append_line(self.run.stats, {"clips": self.state.clips_shown, "stage": str(stage), **measured, "time": time.time()})
 
     def _write_samples(self) -> None:
         if not self.is_first:

@@ -27,6 +27,9 @@ MAY_CHANGE = {
     "checkpoint_interval",
     "keep_checkpoints",
     "sample_count",
+    "eval_interval",
+    "eval_metrics",
+    "eval_clips",
     "explosion_limit",
 }
 """Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""

@@ -70,7 +70,7 @@ def seconds_trained(lines: Sequence[Mapping[str, Any]]) -> float:
     """Seconds that a run took from its first clip on, with all its stops and resumptions, from the speeds in its lines."""
     seconds, before = 0.0, 0
     for line in lines:
-        if "event" not in line:
+        if "clips_per_second" in line:  # not an event, not an evaluation
             seconds += (line["clips"] - before) / line["clips_per_second"]
             before = line["clips"]
     return seconds

@@ -1,0 +1,230 @@
+"""Sets of clips that can be measured: a clip store, an array, a folder of videos. (A model is one too, see `growreel.scoring`.)
+
+A set holds still: clip k is the same whenever it is read, so features can be taken in any order, by any number of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growreel.data.pyramid import box_average
+from growreel.data.store import INDEX, ClipStore, file_checksum
+from growreel.errors import GrowreelError
+from growreel.growth import Size
+from growreel.video import DamagedError, NotMediaError, read_frames
+
+
+class ClipSet(Protocol):
+    """Clips by number.
+
+    Attributes:
+        size, channels: of every clip.
+        sources: the video that each clip was cut from, or None where clips have nothing in common.
+        warnings: what the reader of a metric card must know.
+    """
+
+    size: Size
+    channels: int
+    sources: Sequence[str] | None
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        """Clips uint8 [n, t, h, w, c]."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the metric card; with a `sha256` they say exactly which clips these are."""
+        ...
+
+
+class StoreClips:
+    """Clips of a store at `size` (default the full one): box averages of the full clips, as training takes them."""
+
+    def __init__(self, store: ClipStore, size: Size | None = None) -> None:
+        """Raises GrowreelError if the store's clips are not a whole multiple of `size`."""
+        self.store, self.size, self.channels = store, size or store.size, store.channels
+        self.sources: Sequence[str] | None = [clip.source for clip in store.clips]
+        self.warnings: Sequence[str] = ()
+        self._level = store.level_for(self.size)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        clips = self.store.read(numbers, self._level)
+        if self._level == self.size:
+            return clips
+        return box_average(clips, Size(*(a // b for a, b in zip(self._level, self.size, strict=True))))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "clip store",
+            "path": str(self.store.path),
+            "sha256": file_checksum(self.store.path / INDEX),  # the index holds the checksum of every shard
+            "clips": len(self.store),
+            "size": str(self.size),
+            "stored_size": str(self.store.size),
+            "fps": self.store.fps * self.size.t / self.store.size.t,
+            "prepared_with": {name: value for name, value in self.store.options.items() if value is not None},
+        }
+
+
+class ArrayClips:
+    """Clips of a `.npy` file, uint8 [n, t, h, w, c]; read as needed, never all at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises GrowreelError for a file that is not such an array."""
+        try:
+            clips = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise GrowreelError(f"{path}: cannot be read as an array ({error}); give a .npy file of uint8 clips [n, t, h, w, c]") from error
+        _check_array(path, clips)
+        self.path, self._clips = path, clips
+        self.size, self.channels = Size(*clips.shape[1:4]), int(clips.shape[4])
+        self.sources: Sequence[str] | None = None
+        self.warnings: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(self._clips[list(numbers)])
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "array",
+            "path": str(self.path),
+            "sha256": file_checksum(self.path),
+            "clips": len(self),
+            "size": str(self.size),
+        }
+
+
+def _check_array(path: Path, clips: NDArray[Any]) -> None:
+    if clips.dtype != np.uint8:
+        raise GrowreelError(
+            f"{path}: holds {clips.dtype} values; clips are uint8 from 0 to 255. Convert them yourself, so that the range is not guessed"
+        )
+    if clips.ndim != 5 or clips.shape[4] not in (1, 3) or 0 in clips.shape:
+        raise GrowreelError(
+            f"{path}: has the shape {list(clips.shape)}; clips are [n, t, h, w, c], c 1 or 3: move the axes with np.moveaxis"
+        )
+
+
+class VideoClips:
+    """One clip from every video of a folder: its first `frames` frames, never resized.
+
+    The videos are decoded once, into a temporary file that goes when the set is closed.
+    """
+
+    def __init__(self, folder: Path, frames: int, channels: int) -> None:
+        """Raises GrowreelError if videos differ in size, or none has `frames` frames. Shorter and damaged ones become warnings."""
+        self.folder, self.channels = folder, channels
+        self.sources: Sequence[str] | None = None
+        self.warnings: list[str] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the set
+        self._digest, self._count = hashlib.sha256(), 0
+        try:
+            self.size = self._fill(frames)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, frames: int) -> Size:
+        """Decode every video; the size of all clips."""
+        first: tuple[Path, tuple[int, ...]] | None = None
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+            clip = self._decode(path, frames)
+            if clip is None:
+                continue
+            first = first or (path, clip.shape)
+            if clip.shape != first[1]:
+                raise GrowreelError(
+                    f"{path}: has {clip.shape[1]}x{clip.shape[2]} pixels, {first[0]} {first[1][1]}x{first[1][2]}; a hidden resize would "
+                    "change the numbers: make them one size with growreel prepare and give the store"
+                )
+            self._file.write(clip.tobytes())
+            self._digest.update(clip.tobytes())
+            self._count += 1
+        if first is None:
+            raise GrowreelError(
+                f"{self.folder}: has no video of at least {frames} frames{self._reasons()}; give clips as long as the real ones"
+            )
+        self._file.flush()
+        return Size(*first[1][:3])
+
+    def close(self) -> None:
+        """Let the temporary file go."""
+        self._file.close()
+
+    def _decode(self, path: Path, frames: int) -> NDArray[np.uint8] | None:
+        """The first frames [t, h, w, c], or None and a warning."""
+        taken: list[NDArray[np.uint8]] = []
+        try:
+            for frame in read_frames(path, colors=3 if self.channels == 3 else 1):
+                taken.append(frame)
+                if len(taken) == frames:
+                    return np.stack(taken)
+        except NotMediaError:
+            self.warnings.append(f"{path.name}: left out, it is no video")
+            return None
+        except DamagedError as error:
+            self.warnings.append(f"{path.name}: left out after {len(taken)} frames, {error}")
+            return None
+        self.warnings.append(f"{path.name}: left out, it has {len(taken)} frames of the {frames} needed")
+        return None
+
+    def _reasons(self) -> str:
+        shown = "; ".join(self.warnings[:3])
+        return f" ({shown}{'; ...' if len(self.warnings) > 3 else ''})" if shown else ""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        clip_bytes = self.size.voxels * self.channels
+        clips = []
+        for number in numbers:
+            self._file.seek(number * clip_bytes)
+            clips.append(np.frombuffer(self._file.read(clip_bytes), np.uint8))
+        return np.stack(clips).reshape(len(clips), *self.size, self.channels)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "folder of videos",
+            "path": str(self.folder),
+            "sha256": self._digest.hexdigest(),  # of the decoded pixels
+            "clips": len(self),
+            "size": str(self.size),
+        }
+
+
+class FirstFrames:
+    """The first frames of every clip of a set."""
+
+    def __init__(self, clips: ClipSet, frames: int) -> None:
+        """Raises GrowreelError if the clips are shorter."""
+        if clips.size.t < frames:
+            raise GrowreelError(f"--clip-frames {frames}: {clips.describe()['path']} has clips of {clips.size.t} frames; ask for fewer")
+        self.clips, self.size, self.channels = clips, clips.size._replace(t=frames), clips.channels
+        self.sources, self.warnings = clips.sources, clips.warnings
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(self.clips.read(numbers)[:, : self.size.t])
+
+    def describe(self) -> dict[str, Any]:
+        return {**self.clips.describe(), "size": str(self.size), "first_frames_of": self.clips.size.t}

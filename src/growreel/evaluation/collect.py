@@ -1,0 +1,135 @@
+"""One pass over a set of clips, through every extractor that a measurement needs; rows go to disk, so memory does not grow with clips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from growreel import distributed
+from growreel.durable import writing
+from growreel.errors import GrowreelError
+from growreel.evaluation.clips import ClipSet
+
+CHUNK_BYTES = 2**25
+"""Of uint8 clips read at a time."""
+
+
+class Extractor(Protocol):
+    """Maps clips uint8 [n, t, h, w, c] and their numbers to rows [n, ...]; row k depends on clip k and its number alone.
+
+    `name` tells extractors of one evaluation apart.
+    """
+
+    name: str
+
+    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[Any]: ...
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the rows: network, sha256 of its file, resize, value range. It goes on the card and keys the cache."""
+        ...
+
+
+class ClipHashes:
+    """A digest of each clip and of its mirror image, uint8 [n, 2, 16], to find exact copies."""
+
+    name = "hashes"
+
+    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.uint8]:
+        pairs = [b"".join(hashlib.blake2b(view.tobytes(), digest_size=16).digest() for view in _views(clip)) for clip in clips]
+        return np.frombuffer(b"".join(pairs), np.uint8).reshape(-1, 2, 16)
+
+    def describe(self) -> dict[str, Any]:
+        return {"digest": "blake2b-128 of clip and mirror image"}
+
+
+def _views(clip: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return clip, clip[:, :, ::-1]
+
+
+class Mirrored:
+    """An extractor that is shown every clip mirrored left to right."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.extractor, self.name = extractor, f"{extractor.name}-mirrored"
+
+    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[Any]:
+        return self.extractor(np.ascontiguousarray(clips[:, :, :, ::-1]), numbers)
+
+    def describe(self) -> dict[str, Any]:
+        return {**self.extractor.describe(), "mirrored": True}
+
+
+def collect(
+    clips: ClipSet,
+    numbers: Sequence[int],
+    extractors: Sequence[Extractor],
+    folder: Path,
+    *,
+    reuse: bool = False,
+    what: str = "clips",
+    progress: bool = False,
+) -> dict[str, NDArray[Any]]:
+    """Rows [len(numbers), ...] of every extractor, by its name. With several processes each takes a share, and all get all rows.
+
+    Args:
+        folder: where the rows are written, one `.npy` per extractor. They stay there.
+        reuse: name the files after what is in them, and take those that are there already.
+        what: for the progress bar.
+
+    Raises:
+        GrowreelError: the folder cannot be written, a clip cannot be read, or there are fewer clips than processes.
+    """
+    prefix = _fingerprint(clips.describe(), list(map(int, numbers))) if reuse else what.replace(" ", "-")
+    paths = {each.name: folder / f"{each.name}-{_fingerprint(prefix, each.describe())[:24]}.npy" for each in extractors}
+    missing = [each for each in extractors if not (reuse and paths[each.name].exists())]
+    if len(numbers) < distributed.world_size():
+        raise GrowreelError(f"{what}: {len(numbers)} are too few for {distributed.world_size()} processes; measure more")
+    mine = list(numbers)[distributed.rank() :: distributed.world_size()]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {each.name: _RowFile(paths[each.name], len(mine)) for each in missing}
+        clip_bytes = clips.size.voxels * clips.channels
+        chunk = max(1, min(64, CHUNK_BYTES // clip_bytes))
+        with tqdm(total=len(mine), unit=" clips", desc=what, disable=not (progress and missing), dynamic_ncols=True, leave=False) as bar:
+            for start in range(0, len(mine) if missing else 0, chunk):
+                part = mine[start : start + chunk]
+                pixels = clips.read(part)
+                for each in missing:
+                    files[each.name].append(each(pixels, part))
+                bar.update(len(part))
+        for file in files.values():
+            file.close()
+    return {name: distributed.gather_rows(np.load(path, mmap_mode="r"), len(numbers)) for name, path in paths.items()}
+
+
+def _fingerprint(*what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class _RowFile:
+    """A `.npy` that grows by rows; it appears under its name when it is whole."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path, self.count = path, count
+        self.partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        self.stream = open(self.partial, "wb")  # noqa: SIM115 - closed by close()
+        self.written = 0
+
+    def append(self, rows: NDArray[Any]) -> None:
+        if self.written == 0:
+            header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (self.count, *rows.shape[1:])}
+            np.lib.format.write_array_header_1_0(self.stream, header)
+        self.stream.write(np.ascontiguousarray(rows).data)
+        self.written += len(rows)
+
+    def close(self) -> None:
+        self.stream.close()
+        os.replace(self.partial, self.path)

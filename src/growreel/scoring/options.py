@@ -1,0 +1,73 @@
+"""What `growreel evaluate` can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from growreel.errors import GrowreelError
+from growreel.evaluation.protocols import Protocol, protocol_named
+from growreel.evaluation.suite import FEATURES, METRICS
+
+MEMORY = "memory"
+"""The metric that looks at training clips, too; the others compare fake with real ones alone."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Settings of an evaluation.
+
+    Attributes:
+        metrics: names from `evaluation.suite.METRICS`, or `memory`; None takes the protocol's.
+        protocol: a name from `evaluation.protocols.PROTOCOLS`.
+        clips: generated clips per repeat, and at most as many real ones; None leaves it to the protocol.
+        clip_frames: the first so many frames of every clip; None leaves it to the protocol.
+        repeats: independent sets of generated clips; None leaves it to the protocol.
+        features: feature space of kid, prdc and memory; None takes the best one whose weights are here.
+        torchscript: an I3D as TorchScript. It is code: name only a file that you trust.
+        resamples: of the bootstrap; below 2 there are no intervals.
+        seed: of everything drawn.
+        device: `auto`, or as PyTorch names it.
+
+    Raises GrowreelError for a value out of range or a name that is none.
+    """
+
+    metrics: Sequence[str] | None = None
+    protocol: str = "growreel"
+    clips: int | None = None
+    clip_frames: int | None = None
+    repeats: int | None = None
+    features: str | None = None
+    torchscript: str | None = None
+    resamples: int = 25
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("clips", 2), ("clip_frames", 1), ("repeats", 1), ("resamples", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise GrowreelError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+        for name in self.metrics or ():
+            if name not in METRICS and name != MEMORY:
+                raise GrowreelError(f"--metrics {name}: there is no such metric; choose from {', '.join((*METRICS, MEMORY))}")
+        if self.features is not None and self.features not in FEATURES:
+            raise GrowreelError(f"--features {self.features}: there is no such feature space; choose from {', '.join(FEATURES)}")
+        protocol_named(self.protocol)
+
+    def published(self) -> Protocol:
+        """The protocol that was named."""
+        return protocol_named(self.protocol)
+
+    def deviations(self) -> list[str]:
+        """In what these options differ from the protocol that they name."""
+        protocol = self.published()
+        changes = []
+        for name, ours, theirs in (
+            ("clips", self.clips, protocol.clips),
+            ("clip_frames", self.clip_frames, protocol.frames),
+            ("repeats", self.repeats, protocol.repeats),
+        ):
+            if ours is not None and ours != theirs and theirs is not None:
+                changes.append(f"{name.replace('_', ' ')} {ours} instead of {theirs}")
+        return changes

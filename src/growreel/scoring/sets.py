@@ -1,0 +1,122 @@
+"""Which clips are compared: opening what the user named, at one size, and choosing."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from growreel.data.store import INDEX, ClipStore, file_checksum
+from growreel.errors import GrowreelError
+from growreel.evaluation.clips import ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips
+from growreel.growth import Size
+from growreel.models.files import load_generator, newest_model
+from growreel.randomness import Purpose, keyed_rng
+from growreel.sampling import GeneratedClips
+from growreel.scoring.options import EvaluationOptions
+
+SEEDS_APART = 10**6
+"""Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Generated, real and, where those are others, training clips, all of one size.
+
+    Attributes:
+        fake_numbers: the clips of each repeat.
+        real_numbers: the real clips that are compared.
+    """
+
+    fake: ClipSet
+    real: ClipSet
+    training: ClipSet | None
+    fake_numbers: list[list[int]]
+    real_numbers: list[int]
+
+
+def open_sets(fake: Path, real: Path, training: Path | None, options: EvaluationOptions, device: torch.device, stack: ExitStack) -> Sets:
+    """Open everything; stores are closed by `stack`.
+
+    Raises GrowreelError if something is not what it should be, sizes or colours differ, or there are fewer clips than were asked for.
+    """
+    protocol = options.published()
+    frames = options.clip_frames or protocol.frames
+    count, repeats = options.clips or protocol.clips, options.repeats or protocol.repeats
+    store = stack.enter_context(ClipStore.open(real))
+    generated = _open_fake(fake, store, frames, count * repeats, options.seed, device, stack)
+    real_clips = _at_size_of(generated, fake, store, frames)
+    training_clips = None
+    if training is not None:
+        training_clips = _at_size_of(generated, fake, stack.enter_context(ClipStore.open(training)), frames)
+    if frames is not None and generated.size.t != frames:
+        generated = FirstFrames(generated, frames)
+    made = count
+    if len(generated) < count * repeats:
+        if options.clips is not None or repeats > 1:
+            raise GrowreelError(f"--clips {count} --repeats {repeats}: {fake} has {len(generated)} clips, needed are {count * repeats}")
+        made = len(generated)
+    if min(made, len(real_clips)) < 2:
+        raise GrowreelError(f"{fake}: {made} clips, {real}: {len(real_clips)} clips; a distribution needs at least 2 of each")
+    order = np.arange(len(generated))
+    if not isinstance(generated, GeneratedClips):  # files have an order that may mean something
+        order = keyed_rng(Purpose.EVALUATION, options.seed, 6).permutation(len(generated))
+    return Sets(
+        generated,
+        real_clips,
+        training_clips,
+        [sorted(order[r * made : (r + 1) * made].tolist()) for r in range(repeats)],
+        sorted(keyed_rng(Purpose.EVALUATION, options.seed, 0).permutation(len(real_clips))[:count].tolist()),
+    )
+
+
+def _open_fake(path: Path, real: ClipStore, frames: int | None, count: int, seed: int, device: torch.device, stack: ExitStack) -> ClipSet:
+    """What FAKE is: by what lies there, not by its name alone."""
+    if path.suffix == ".npy":
+        return ArrayClips(path)
+    if path.suffix == ".safetensors" or (path / "models").is_dir():
+        return _open_model(path, count, seed, device)
+    if (path / INDEX).is_file():
+        return StoreClips(stack.enter_context(ClipStore.open(path)))
+    if path.is_dir():
+        videos = VideoClips(path, frames or real.size.t, real.channels)
+        stack.callback(videos.close)
+        return videos
+    raise GrowreelError(f"{path}: is no model file (.safetensors), run folder, clip store, folder of videos or .npy of clips")
+
+
+def _open_model(path: Path, count: int, seed: int, device: torch.device) -> GeneratedClips:
+    file = newest_model(path) if path.is_dir() else path
+    model = load_generator(file)
+    model.generator.to(device)
+    channels = model.config.network.image_channels
+    assert channels is not None  # training settles it
+    facts = {"path": str(file), "sha256": file_checksum(file), "clips shown": model.clips_shown, "stage": str(model.size)}
+    return GeneratedClips(model.generator, model.position, channels, count, seed * SEEDS_APART, facts)
+
+
+def _at_size_of(fake: ClipSet, path: Path, store: ClipStore, frames: int | None) -> ClipSet:
+    """Clips of a store at the size of the fakes.
+
+    A model at a stage of its growth has learnt box averages in time, so that is what it is held against. Of files it is not known how
+    frames were left out: they must have as many as the store's clips, or the first few of both are compared.
+    """
+    if fake.channels != store.channels:
+        raise GrowreelError(f"{path}: has {fake.channels} colour channels, {store.path} {store.channels}; prepare again with --colors")
+    size = fake.size if isinstance(fake, GeneratedClips) else fake.size._replace(t=store.size.t)
+    if any(have % want for have, want in zip(store.size, size, strict=True)):
+        raise GrowreelError(
+            f"{path}: has clips of {fake.size}, which do not go evenly into {store.size} of {store.path}; "
+            f"run prepare again with --size {fake.size}"
+        )
+    clips: ClipSet = StoreClips(store, Size(*size))
+    if frames is None and fake.size.t != size.t:
+        shorter = min(fake.size.t, size.t)
+        raise GrowreelError(
+            f"{path}: has clips of {fake.size.t} frames, {store.path} of {size.t}; compare the first {shorter} of both with "
+            f"--clip-frames {shorter}, or run prepare again with --size {fake.size}"
+        )
+    return clips if frames is None or clips.size.t == frames else FirstFrames(clips, frames)
