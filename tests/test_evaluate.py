@@ -249,10 +249,35 @@ def test_a_metric_that_fails_is_left_out_and_the_others_go_on(real: Path, monkey
         card.value("swd")
 
 
+class Means:
+    """Mean colours of the first half of a clip's frames."""
+
+    name = "means"
+
+    def __call__(self, clips: NDArray[np.uint8], numbers: list[int]) -> NDArray[np.float32]:
+        return np.asarray(clips[:, : clips.shape[1] // 2].mean(axis=(2, 3)).reshape(len(clips), -1), np.float32)
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+
+def test_few_clips_and_clips_all_alike(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = suite.Metric("means", "a test", "lower", Means(), FrechetDistance, published_clips=2048, dimensions=12)  # type: ignore[arg-type]
+    monkeypatch.setitem(suite.METRICS, "means", lambda setting: metric)
+    np.save(tmp_path / "alike.npy", shapes(1, 5).repeat(10, axis=0))
+    card = evaluate(tmp_path / "alike.npy", real, EvaluationOptions(metrics=("means",), resamples=4))
+    assert card.value("means") > 0 and np.isfinite(card.value("means"))
+    assert "9 of 10 generated clips are exact copies of other generated ones" in card.warnings
+    assert "means: 10 clips; published numbers use 2048, and it matters" in card.warnings
+    assert any("means: 10 samples of 12 dimensions: the covariance has not full rank" in warning for warning in card.warnings)
+
+
 def test_metrics_without_their_weights_say_so(tmp_path: Path) -> None:
     store = store_of(tmp_path / "store", shapes(12, 0, Size(16, 16, 16)))
     card = evaluate(store, store, EvaluationOptions(metrics=("fvd", "is", "fid", "fid768", "kid"), resamples=0))
     assert set(card.left_out) == {"fvd", "is", "fid", "fid768"}
+    named = evaluate(store, store, EvaluationOptions(metrics=("kid", "memory"), features="inception-768", resamples=0))
+    assert set(named.left_out) == {"kid", "memory"} and not named.results
     assert all("its weights are not here; `growreel weights list`" in reason for reason in card.left_out.values())
     with pytest.raises(suite.LeftOut):
         suite.feature_extractor(suite.Setting(Size(16, 16, 16), 3, 12, EvaluationOptions().published()), "i3d")

@@ -276,7 +276,7 @@ def test_rows_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.Mon
     extractor = InceptionFeatures(weights.identify(tmp_path / "inception.pth"), 768, CPU)
     clips = np.random.default_rng(0).integers(0, 256, (2, 2, 12, 10, 1), dtype=np.uint8)
     together = extractor(clips, range(2))
-    monkeypatch.setattr(networks, "CPU_BUDGET", 1)
+    monkeypatch.setattr(InceptionFeatures, "LOAD", networks.Load(1, cpu_frames=1))
     np.testing.assert_allclose(extractor(clips[1:], [1]), together[1:], rtol=1e-4, atol=1e-5)
     assert together.shape == (2, 2, 768) and extractor.describe()["sha256"] == weights.identify(tmp_path / "inception.pth").sha256
 

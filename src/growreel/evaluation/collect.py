@@ -18,7 +18,7 @@ from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ClipSet
 
-CHUNK_BYTES = 2**25
+CHUNK_BYTES = 2**23
 """Of uint8 clips read at a time."""
 
 
@@ -97,7 +97,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
         files = {each.name: _RowFile(paths[each.name], len(mine)) for each in missing}
         clip_bytes = clips.size.voxels * clips.channels
-        chunk = max(1, min(64, CHUNK_BYTES // clip_bytes))
+        chunk = max(1, CHUNK_BYTES // clip_bytes)
         with tqdm(total=len(mine), unit=" clips", desc=what, disable=not (progress and missing), dynamic_ncols=True, leave=False) as bar:
             for start in range(0, len(mine) if missing else 0, chunk):
                 part = mine[start : start + chunk]

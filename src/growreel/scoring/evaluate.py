@@ -7,7 +7,6 @@ import platform
 import tempfile
 import time
 from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from growreel.evaluation.pairs import draw_pairs
 from growreel.evaluation.suite import METRICS, LeftOut, Metric, Rows, Setting, build_metric, feature_extractor
 from growreel.scoring.options import MEMORY, EvaluationOptions
 from growreel.scoring.sets import Sets, open_sets
+from growreel.version import installed_version
 
 HASHES = ClipHashes()
 
@@ -122,9 +122,13 @@ class _Evaluation:
 
     def remember(self, picture: Path | None) -> None:
         """The metric `memory`, in pixels and in the feature space of the setting; all training clips are looked at."""
-        training = self.sets.training or self.sets.real
+        training = self.sets.real if self.sets.training is None else self.sets.training
         numbers = list(range(len(training)))
-        spaces = {each.name: each for each in (feature_extractor(self.setting, "pixels"), feature_extractor(self.setting))}
+        try:
+            spaces = {each.name: each for each in (feature_extractor(self.setting, "pixels"), feature_extractor(self.setting))}
+        except LeftOut as reason:
+            self.card.left_out[MEMORY] = str(reason)
+            return
         extractors = [HASHES, *(each for space in spaces.values() for each in (space, Mirrored(space)))]
         learnt = collect(training, numbers, extractors, self._place(), reuse=self.reference is not None, **self._shown("training"))
         groups = copies.source_groups(training.sources, learnt[HASHES.name])
@@ -164,7 +168,7 @@ class _Evaluation:
         for result, metric in ((result, metric) for result in card.results for metric in self.metrics if metric.name == result.name):
             least = min(result.clips["real"], result.clips["fake"])
             if least < metric.published_clips:
-                card.warnings.append(f"{metric.name}: {least} clips; published numbers use {metric.published_clips}, and fewer give more")
+                card.warnings.append(f"{metric.name}: {least} clips; published numbers use {metric.published_clips}, and it matters")
             if least * metric.samples_per_clip <= metric.dimensions:
                 card.warnings.append(
                     f"{metric.name}: {least * metric.samples_per_clip} samples of {metric.dimensions} dimensions: the covariance has not "
@@ -210,7 +214,7 @@ def _settings(sets: Sets, options: EvaluationOptions, device: torch.device) -> d
         "resamples": options.resamples,
         "seed": options.seed,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "growreel": metadata.version("growreel"),
+        "growreel": installed_version("growreel"),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from growreel.config import Config, load_config, to_dict, to_yaml
 from growreel.durable import replace_text, writing
 from growreel.errors import GrowreelError
 from growreel.training.stats import cut_after
+from growreel.version import installed_version
 
 MAY_CHANGE = {
     "clips",
@@ -88,7 +88,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
 
 def _environment() -> dict[str, Any]:
     return {
-        "growreel": _version("growreel"),
+        "growreel": installed_version("growreel"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -98,14 +98,6 @@ def _environment() -> dict[str, Any]:
         "processes": distributed.world_size(),
         "command": sys.argv,
     }
-
-
-def _version(package: str) -> str:
-    """Of an installed package; a source tree on the path has none."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def resolve_config(config: Config, channels: int, store: Path, device: torch.device) -> Config:

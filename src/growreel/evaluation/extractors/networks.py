@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from growreel.evaluation.extractors import c3d, i3d, inception
 from growreel.evaluation.extractors.weights import WeightsFile
 
-CPU_BUDGET = 2**30
-"""Bytes of activations on a CPU; larger batches were not faster there (docs/evaluation.md)."""
 CUDA_SHARE = 0.25
-"""Of the free memory of a card."""
+"""Of a card's memory, for activations."""
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Load(NamedTuple):
+    """What a frame costs a network: `bytes` of activations on a card, and how many frames at once go fastest on a CPU (measured)."""
+
+    bytes: int
+    cpu_frames: int
 
 
 class InceptionFeatures:
     """Inception-v3 features of every frame: rows [n, t, 768 or 2048]."""
 
-    BYTES = 45 * 2**20  # of activations of a 299x299 frame at their peak, measured
+    LOAD = Load(40 * 2**20, cpu_frames=4)
 
     def __init__(self, weights: WeightsFile, features: Literal[768, 2048], device: torch.device) -> None:
         self.name = f"inception-{features}"
         self._weights, self._device = weights, device
-        self._network = inception.load(weights.path, features).to(device)
+        self._network = _placed(inception.load(weights.path, features), device, torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
         frames = clips.reshape(-1, *clips.shape[2:])
-        parts = [self._network(inception.resize(_images(part, self._device))) for part in _parts(frames, self.BYTES, self._device)]
+        images = (inception.resize(_images(part, self._device)) for part in _parts(frames, 1, self.LOAD, self._device))
+        parts = [self._network(each.contiguous(memory_format=torch.channels_last)) for each in images]
         return _rows(parts).reshape(*clips.shape[:2], -1)
 
     def describe(self) -> dict[str, Any]:
@@ -44,20 +53,20 @@ class I3DLogits:
     """I3D logits of clips: rows [n, 400]."""
 
     LEAST_FRAMES = i3d.LEAST_FRAMES
-    BYTES_PER_FRAME = 20 * 2**20
+    LOAD = Load(20 * 2**20, cpu_frames=64)
 
     def __init__(self, weights: WeightsFile, resize: Literal["stretch", "crop"], device: torch.device, torchscript: bool = False) -> None:
         self.name = "i3d"
         self._weights, self._resize, self._device = weights, resize, device
         self._network: Callable[[Tensor], Tensor] = (
-            i3d.load_torchscript(weights.path, device) if torchscript else i3d.load(weights.path).to(device)
+            i3d.load_torchscript(weights.path, device) if torchscript else _placed(i3d.load(weights.path), device, torch.channels_last_3d)
         )
 
     @torch.no_grad()
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
-        item = self.BYTES_PER_FRAME * clips.shape[1]
-        pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(clips, item, self._device))
-        return _rows([self._network(i3d.frames_for_i3d(part, self._resize)) for part in pixels])
+        pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(clips, clips.shape[1], self.LOAD, self._device))
+        prepared = (i3d.frames_for_i3d(part, self._resize) for part in pixels)
+        return _rows([self._network(each.contiguous(memory_format=torch.channels_last_3d)) for each in prepared])
 
     def describe(self) -> dict[str, Any]:
         how = "both sides" if self._resize == "stretch" else "shorter side, middle cut out"
@@ -69,17 +78,20 @@ class C3DProbabilities:
     """C3D class probabilities of the first 16 frames of clips: rows [n, 101]."""
 
     FRAMES = c3d.FRAMES
-    BYTES = 160 * 2**20
+    LOAD = Load(10 * 2**20, cpu_frames=64)
 
     def __init__(self, weights: WeightsFile, mean: WeightsFile, protocol: Literal["tgan", "tganv2"], device: torch.device) -> None:
         self.name = f"c3d-{protocol}"
         self._weights, self._mean_file, self._protocol, self._device = weights, mean, protocol, device
-        self._network, self._mean = c3d.load(weights.path).to(device), c3d.load_mean(mean.path).to(device)
+        self._network = _placed(c3d.load(weights.path), device, torch.channels_last_3d)
+        self._mean = c3d.load_mean(mean.path).to(device)
 
     @torch.no_grad()
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
-        pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(clips[:, : self.FRAMES], self.BYTES, self._device))
-        return _rows([self._network(c3d.clips_for_c3d(part, self._mean, self._protocol)) for part in pixels])
+        first = clips[:, : self.FRAMES]
+        pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(first, self.FRAMES, self.LOAD, self._device))
+        prepared = (c3d.clips_for_c3d(part, self._mean, self._protocol) for part in pixels)
+        return _rows([self._network(each.contiguous(memory_format=torch.channels_last_3d)) for each in prepared])
 
     def describe(self) -> dict[str, Any]:
         resize = {
@@ -96,12 +108,17 @@ class C3DProbabilities:
         }
 
 
-def _parts(items: NDArray[np.uint8], item_bytes: int, device: torch.device) -> Iterator[NDArray[np.uint8]]:
-    """Batches whose activations fit. The size depends on the device alone, so the same machine gives the same rounding."""
-    budget: float = CPU_BUDGET
+def _placed(network: Network, device: torch.device, layout: torch.memory_format) -> Network:
+    """On the device, weights in the layout in which its convolutions are fastest: 1.3 to 1.7 times on a CPU (docs/evaluation.md)."""
+    return network.to(device).to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def _parts(items: NDArray[np.uint8], frames: int, load: Load, device: torch.device) -> Iterator[NDArray[np.uint8]]:
+    """Batches of items of so many frames. Their size depends on the device alone, so that the same machine gives the same rounding."""
+    at_once = load.cpu_frames
     if device.type == "cuda":
-        budget = CUDA_SHARE * torch.cuda.mem_get_info(device)[1]
-    size = max(1, min(256, int(budget // item_bytes)))
+        at_once = int(CUDA_SHARE * torch.cuda.get_device_properties(device).total_memory / load.bytes)
+    size = max(1, at_once // frames)
     for start in range(0, len(items), size):
         yield np.ascontiguousarray(items[start : start + size])
 

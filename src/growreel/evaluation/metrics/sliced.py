@@ -77,5 +77,5 @@ def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Patches [n, patches, c, t, h, w] as vectors [n * patches, d], every channel with mean 0 and deviation 1 over all patches."""
     axes = (0, 1, 3, 4, 5)
     mean, deviation = rows.mean(axis=axes, keepdims=True, dtype=np.float64), rows.std(axis=axes, keepdims=True, dtype=np.float64)
-    flat: NDArray[np.float32] = ((rows - mean) / np.maximum(deviation, 1e-8)).astype(np.float32)
+    flat: NDArray[np.float32] = (rows - mean.astype(np.float32)) / np.maximum(deviation, 1e-8).astype(np.float32)
     return flat.reshape(flat.shape[0] * flat.shape[1], -1)
