@@ -109,9 +109,9 @@ def test_a_picture_of_pairs(tmp_path: Path) -> None:
     found = Neighbours(np.array([5.0, 0.0]), np.array([2, 1]), np.array([False, True]))
     draw_pairs(tmp_path / "pairs.png", Clips(fake), Clips(training), found, [0, 1])  # type: ignore[arg-type]
     sheet = np.asarray(Image.open(tmp_path / "pairs.png"))
-    assert sheet.shape == (4 * 12 + 2, 4 * 12, 3)
-    np.testing.assert_array_equal(sheet[:12], sheet[12:24])  # the nearest pair first, its training clip mirrored
-    np.testing.assert_array_equal(sheet[26:38, :12] // 1, training[2][0] // 2)
-    np.testing.assert_array_equal(sheet[38:, :12], training[2][0])
+    assert sheet.shape == (4 * 60 + 2, 4 * 60, 3)  # clips of 12 pixels, five times
+    np.testing.assert_array_equal(sheet[:60], sheet[60:120])  # the nearest pair first, its training clip mirrored
+    np.testing.assert_array_equal(sheet[122:182:5, :60:5], training[2][0] // 2)
+    np.testing.assert_array_equal(sheet[182::5, :60:5], training[2][0])
     with pytest.raises(GrowreelError, match=r"is a \.png file"):
         draw_pairs(tmp_path / "pairs.jpg", Clips(fake), Clips(training), found, [0, 1])  # type: ignore[arg-type]

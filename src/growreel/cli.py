@@ -306,9 +306,12 @@ def _evaluate_parser() -> ArgumentParser:
 
 
 def _evaluate(options: Namespace) -> int:
+    from growreel.evaluation.card import markdown_beside
     from growreel.scoring.evaluate import evaluate
     from growreel.scoring.options import EvaluationOptions
 
+    if options.card is not None:
+        markdown_beside(options.card)  # a wrong name is found now, not after an hour
     names = None if options.metrics is None else tuple(name.strip() for name in options.metrics.split(",") if name.strip())
     shared = {name: options[name] for name in EvaluationOptions.__dataclass_fields__ if name != "metrics"}
     card = evaluate(

@@ -16,11 +16,11 @@ from growreel.data.writer import write_store
 from growreel.durable import replace_text
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
-from growreel.sampling import enlarge, generate, write_samples
+from growreel.sampling import generate, write_samples
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
-from growreel.video import tile_frames, write_clip
+from growreel.video import enlarge, tile_frames, write_clip
 
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256

@@ -17,7 +17,7 @@ from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
 from growreel.randomness import Purpose, keyed_rng, latents_of_seeds
-from growreel.video import tile_grid, write_clip
+from growreel.video import enlarge, tile_grid, write_clip
 
 
 def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.uint8]:
@@ -167,11 +167,3 @@ def write_samples(
     else:
         write_clip(path, tile_grid(clips), fps)
     return [path]
-
-
-def enlarge(clips: NDArray[np.uint8], scale: int | None = None) -> NDArray[np.uint8]:
-    """Repeat the pixels of clips [n, t, h, w, c] `scale` times in both directions; None: up to a height of about 64."""
-    scale = max(1, 64 // clips.shape[2]) if scale is None else scale
-    if not 1 <= scale <= 64:
-        raise GrowreelError(f"--scale {scale}: must be from 1 to 64")
-    return clips.repeat(scale, axis=2).repeat(scale, axis=3)

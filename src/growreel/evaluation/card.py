@@ -142,9 +142,7 @@ class MetricCard:
 
     def save(self, path: Path) -> list[Path]:
         """Write the JSON to `path`, which ends in .json, and the Markdown beside it. Returns both paths."""
-        if path.suffix != ".json":
-            raise GrowreelError(f"--card {path}: must end in .json; the Markdown is written beside it")
-        page = path.with_suffix(".md")
+        page = markdown_beside(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_text(path, self.to_json())
@@ -164,6 +162,13 @@ class MetricCard:
                     result.better,
                     clips,
                 )
+
+
+def markdown_beside(path: Path) -> Path:
+    """Where the Markdown of a card goes whose JSON goes to `path`. Raises GrowreelError unless that ends in .json."""
+    if path.suffix != ".json":
+        raise GrowreelError(f"--card {path}: must end in .json; the Markdown is written beside it")
+    return path.with_suffix(".md")
 
 
 def _set_line(name: str, facts: dict[str, Any]) -> str:

@@ -52,6 +52,7 @@ class Setting:
         torchscript: an I3D in TorchScript, to be used in place of the weights folder's.
         device: where networks run.
         seed: of patch positions, directions and chosen samples.
+        built: feature extractors by name, so that metrics which share a network load it once.
     """
 
     size: Size
@@ -62,6 +63,7 @@ class Setting:
     torchscript: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
+    built: dict[str, Extractor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Metric:
 def build_metric(name: str, setting: Setting) -> Metric:
     """A metric of `METRICS` for a setting. Raises LeftOut, with the reason, or GrowreelError for a name that is none."""
     if name not in METRICS:
-        raise GrowreelError(f"--metrics {name}: there is no such metric; choose from {', '.join((*METRICS, 'memory'))}")
+        raise GrowreelError(f"--metrics {name}: there is no such metric; choose from {', '.join(METRICS)}")
     return METRICS[name](setting)
 
 
@@ -101,6 +103,12 @@ def feature_extractor(setting: Setting, name: str | None = None) -> Extractor:
     name = name or setting.features
     if name is None:
         name = next(each for each in FEATURES if each == "pixels" or _weights_here(each, setting))
+    if name not in setting.built:
+        setting.built[name] = _build_extractor(name, setting)
+    return setting.built[name]
+
+
+def _build_extractor(name: str, setting: Setting) -> Extractor:
     match name:
         case "i3d":
             if setting.size.t < I3DLogits.LEAST_FRAMES:

@@ -22,7 +22,7 @@ from growreel.evaluation.clips import FirstFrames
 from growreel.evaluation.collect import ClipHashes, Mirrored, collect
 from growreel.evaluation.measure import measure, source_halves
 from growreel.evaluation.metrics.nearest import Memory, nearest_training_clips, unseen_neighbours
-from growreel.evaluation.pairs import draw_pairs
+from growreel.evaluation.pairs import check_picture, draw_pairs
 from growreel.evaluation.suite import METRICS, LeftOut, Metric, Rows, Setting, build_metric, feature_extractor
 from growreel.scoring.options import MEMORY, EvaluationOptions
 from growreel.scoring.sets import Sets, open_sets
@@ -61,6 +61,8 @@ def evaluate(
     names = tuple(options.metrics or options.published().metrics or (*METRICS, MEMORY))
     if pairs is not None and MEMORY not in names:
         raise GrowreelError(f"--pairs {pairs}: is drawn by the metric {MEMORY}, which was not asked for; add it to --metrics")
+    if pairs is not None:
+        check_picture(Path(pairs))
     device = distributed.pick_device(options.device, "--device")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="growreel-")))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.protocols import Protocol, protocol_named
+from growreel.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
 from growreel.evaluation.suite import FEATURES, METRICS
 
 MEMORY = "memory"
@@ -60,8 +60,10 @@ class EvaluationOptions:
         return protocol_named(self.protocol)
 
     def deviations(self) -> list[str]:
-        """In what these options differ from the protocol that they name."""
+        """In what these options differ from the published protocol that they name; our own is none."""
         protocol = self.published()
+        if protocol == PROTOCOLS["growreel"]:
+            return []
         changes = []
         for name, ours, theirs in (
             ("clips", self.clips, protocol.clips),

@@ -1,6 +1,6 @@
 """Moving pictures in and out: the only part of growreel that knows codecs."""
 
-from growreel.video.pixels import resize, tile_frames, tile_grid
+from growreel.video.pixels import enlarge, resize, tile_frames, tile_grid
 from growreel.video.reading import Colors, DamagedError, MediaInfo, NotMediaError, probe, read_frames
 from growreel.video.writing import CLIP_SUFFIXES, write_clip
 
@@ -10,6 +10,7 @@ __all__ = [
     "DamagedError",
     "MediaInfo",
     "NotMediaError",
+    "enlarge",
     "probe",
     "read_frames",
     "resize",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.errors import GrowreelError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -44,6 +46,14 @@ def tile_frames(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Arrange clips [n, t, h, w, c] as one picture [1, n * h, t * w, c]: a row per clip, its frames from left to right."""
     n, t, *picture = clips.shape
     return tile_grid(clips.reshape(n * t, 1, *picture), columns=t)
+
+
+def enlarge(clips: NDArray[np.uint8], scale: int | None = None) -> NDArray[np.uint8]:
+    """Repeat the pixels of clips [n, t, h, w, c] `scale` times in both directions; None: up to a height of about 64."""
+    scale = max(1, 64 // clips.shape[2]) if scale is None else scale
+    if not 1 <= scale <= 64:
+        raise GrowreelError(f"--scale {scale}: must be from 1 to 64")
+    return clips.repeat(scale, axis=2).repeat(scale, axis=3)
 
 
 def to_image(frame: NDArray[np.uint8]) -> Image:
