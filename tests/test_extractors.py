@@ -110,7 +110,7 @@ def test_the_two_layouts_of_inception_give_the_same_network(tmp_path: Path) -> N
     image = torch.rand(1, 3, 299, 299) * 255
     with torch.no_grad():
         torch.testing.assert_close(inception.load(tmp_path / "scopes.npz", 768)(image), made(image))
-    with pytest.raises(GrowreelError, match="has no weights of Mixed_7a"):
+    with pytest.raises(GrowreelError, match="has no array Mixed_7a"):
         inception.load(tmp_path / "scopes.npz", 2048)
 
 
@@ -172,7 +172,7 @@ def test_i3d_has_the_names_of_the_port_and_loads_them(tmp_path: Path) -> None:
         network(clip[:, :, :8])
     del old["Mixed_4d.b2a.conv3d.weight"]
     torch.save(old, tmp_path / "part.pt")
-    with pytest.raises(GrowreelError, match=r"has no Mixed_4d\.b2a\.conv3d\.weight"):
+    with pytest.raises(GrowreelError, match=r"has no array Mixed_4d\.b2a\.conv3d\.weight"):
         i3d.load(tmp_path / "part.pt")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from growreel import cli
+from growreel.cli_evaluation import evaluate_parser
 from growreel.config import preset_names
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ def test_commands_parse(command: str) -> None:
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z._-]+)", README))))
 def test_flags_exist(flag: str) -> None:
-    helps = "".join(parser().format_help() for parser in (cli._prepare_parser, cli._evaluate_parser, lambda: cli._train_parser([])))
+    helps = "".join(parser().format_help() for parser in (cli._prepare_parser, evaluate_parser, lambda: cli._train_parser([])))
     assert re.search(rf"{flag}\b", helps)
 
 

@@ -66,7 +66,7 @@ def test_a_file_that_does_not_fit_its_role_is_refused(tmp_path: Path, folder: Pa
     with pytest.raises(GrowreelError, match=r"mean2\.npz: has no array `mean`"):
         weights.add(tmp_path / "mean2.npz")
     torch.save({"a": torch.zeros(1)}, tmp_path / "i3d_pretrained_400.pt")
-    with pytest.raises(GrowreelError, match=r"i3d_pretrained_400\.pt: has no Conv3d_1a_7x7\.conv3d\.weight"):
+    with pytest.raises(GrowreelError, match=r"i3d_pretrained_400\.pt: has no array Conv3d_1a_7x7\.conv3d\.weight"):
         weights.add(tmp_path / "i3d_pretrained_400.pt")
     assert not folder.exists()
 

