@@ -245,7 +245,7 @@ def test_a_metric_that_fails_is_left_out_and_the_others_go_on(real: Path, monkey
     assert card.value("motion", "spectrum_distance") == 0
     with pytest.raises(GrowreelError, match="broken: was left out, real: features are not finite"):
         card.value("broken")
-    with pytest.raises(GrowreelError, match=r"is not on the card; there are motion \(spectrum_distance"):
+    with pytest.raises(GrowreelError, match=r"is not on the card; there are motion \(spectrum_shape_distance"):
         card.value("swd")
 
 
@@ -331,9 +331,17 @@ def test_figures() -> None:
 
 def test_bootstrap_deviation_of_a_mean() -> None:
     data = np.random.default_rng(0).standard_normal(400)
-    found = bootstrap_deviations(lambda p, q: {"mean": float(np.average(data, weights=q))}, 10, 400, 300)
+    found = bootstrap_deviations(lambda p, q: {"mean": float(np.average(data, weights=q))}, np.arange(10), 400, 300)
     assert found["mean"] == pytest.approx(data.std() / 20, rel=0.15)
-    assert bootstrap_deviations(lambda p, q: {"x": 1.0}, 5, 5, 1) == {}
+    assert bootstrap_deviations(lambda p, q: {"x": 1.0}, np.arange(5), 5, 1) == {}
+
+
+def test_bootstrap_draws_whole_groups_of_real_clips() -> None:
+    """50 videos of 8 equal clips are 50 samples, not 400."""
+    videos = np.random.default_rng(1).standard_normal(50)
+    data, groups = videos.repeat(8), np.arange(50).repeat(8) * 3
+    found = bootstrap_deviations(lambda p, q: {"mean": float(np.average(data, weights=p))}, groups, 5, 400)
+    assert found["mean"] == pytest.approx(videos.std() / 50**0.5, rel=0.15)
 
 
 def test_rows_do_not_depend_on_how_they_are_read(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ def test_damaged_motion_is_further_away_than_real_motion() -> None:
     real = extract(one, range(40))
     found = {name: Motion(real, extract(each, range(40)))() for name, each in damaged.items()}
     for name in ("shuffled", "frozen", "blurred", "there and back"):
+        assert found[name]["spectrum_shape_distance"] > 1.5 * found["real"]["spectrum_shape_distance"], name
         assert found[name]["spectrum_distance"] > 1.5 * found["real"]["spectrum_distance"], name
     assert found["frozen"]["static_rate"] == 1 and found["real"]["static_rate"] == found["real"]["static_rate_of_real"] == 0
     assert found["there and back"]["loop_score"] == pytest.approx(1) and found["there and back"]["loop_distance"] > 0.5

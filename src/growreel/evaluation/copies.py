@@ -11,6 +11,10 @@ Hashes = NDArray[np.uint8]
 """[n, 2, 16]: digest of each clip and of its mirror image."""
 
 
+PLAIN = 0
+"""First byte of the digest of a clip of a single colour, which makes no videos related."""
+
+
 def repeated(hashes: Hashes) -> int:
     """How many clips equal an earlier one."""
     return len(hashes) - len(set(_digests(hashes)[0]))
@@ -40,6 +44,8 @@ def source_groups(sources: Sequence[str] | None, hashes: Hashes) -> NDArray[np.i
 
     first: dict[bytes, str] = {}
     for name, digest in zip(names, clips, strict=True):
+        if digest[0] == PLAIN:
+            continue
         parent[root(name)] = root(first.setdefault(digest, name))
     for name, digest in zip(names, mirrored, strict=True):
         if digest in first:

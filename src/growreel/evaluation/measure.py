@@ -17,10 +17,13 @@ from growreel.randomness import Purpose, keyed_rng
 Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def measure(metric: Metric, real: Rows, fakes: Sequence[Rows], halves: Halves | None, resamples: int, seed: int) -> MetricResult:
+def measure(
+    metric: Metric, real: Rows, fakes: Sequence[Rows], groups: NDArray[np.int64], halves: Halves | None, resamples: int, seed: int
+) -> MetricResult:
     """Compare rows of real clips with those of each repeat's generated clips.
 
     Args:
+        groups: of real clips that are not independent, [n]; the bootstrap draws whole groups.
         halves: clip numbers of two halves of the real clips, for the figure `real`; None leaves it out.
         resamples: of the bootstrap, on the first repeat; below 2 gives no interval.
 
@@ -30,7 +33,7 @@ def measure(metric: Metric, real: Rows, fakes: Sequence[Rows], halves: Halves | 
     started = time.perf_counter()
     comparison = metric.compare(real, fakes[0])
     repeats = [comparison(None, None), *(metric.compare(real, fake)(None, None) for fake in fakes[1:])]
-    deviations = bootstrap_deviations(comparison, len(real), len(fakes[0]), resamples, seed)
+    deviations = bootstrap_deviations(comparison, groups, len(fakes[0]), resamples, seed)
     floor = _real_against_real(metric, real, halves) if halves else {}
     figures = {name: Figure.of([repeat[name] for repeat in repeats], deviations.get(name), floor.get(name)) for name in repeats[0]}
     return MetricResult(
@@ -53,17 +56,16 @@ def _real_against_real(metric: Metric, real: Rows, halves: Halves) -> dict[str, 
 
 
 def source_halves(groups: NDArray[np.int64], seed: int) -> Halves | None:
-    """Split clips into two halves that share no group, as even as whole groups allow; None if there is but one group.
+    """Split clips into two halves that share no group; None if there is but one group. Sizes differ by at most the largest group.
 
     Clips of one video look alike: halves that shared videos would make the floor look lower than a perfect generator could come.
     """
     names, sizes = np.unique(groups, return_counts=True)
     if len(names) < 2:
         return None
-    order = keyed_rng(Purpose.EVALUATION, seed, 2).permutation(len(names))
     first: set[int] = set()
     taken = [0, 0]
-    for k in order[np.argsort(-sizes[order], kind="stable")]:  # large groups first, each to the smaller half
+    for k in keyed_rng(Purpose.EVALUATION, seed, 2).permutation(len(names)):  # not by size: that would fix where the largest go
         side = int(taken[0] > taken[1])
         taken[side] += int(sizes[k])
         if side == 0:

@@ -114,7 +114,7 @@ class _Evaluation:
             name = metric.extractor.name
             fakes = [rows[name] for rows in self.fakes]
             try:
-                result = measure(metric, self.real[name], fakes, halves, self.options.resamples, self.options.seed)
+                result = measure(metric, self.real[name], fakes, groups, halves, self.options.resamples, self.options.seed)
             except GrowreelError as reason:  # not finite, or too few: this metric only
                 self.card.left_out[metric.name] = str(reason)
             else:
@@ -135,6 +135,7 @@ class _Evaluation:
         learnt = collect(training, numbers, extractors, self._place(), reuse=self.reference is not None, **self._shown("training"))
         groups = copies.source_groups(training.sources, learnt[HASHES.name])
         unseen = self._collect_real(list(spaces.values())) if self.sets.training is not None else None
+        unseen_groups = groups if unseen is None else copies.source_groups(self._sources(), self.real[HASHES.name])
         fake = collect(self.sets.fake, self.sets.fake_numbers[0], list(spaces.values()), self.folder / "memory", **self._shown("generated"))
         for name, space in spaces.items():
             started = time.perf_counter()
@@ -145,7 +146,7 @@ class _Evaluation:
             except GrowreelError as reason:
                 self.card.left_out[f"{MEMORY} ({name})"] = str(reason)
                 continue
-            deviations = bootstrap_deviations(memory, len(rows), len(fake[name]), self.options.resamples, self.options.seed)
+            deviations = bootstrap_deviations(memory, unseen_groups, len(fake[name]), self.options.resamples, self.options.seed)
             figures = {key: Figure.of([value], deviations.get(key)) for key, value in memory(None, None).items()}
             how = "real clips, which were not learnt" if unseen is not None else "training clips, the other videos being the training set"
             protocol = {**space.describe(), "unseen": how, "training clips": len(rows), "with mirror images": True}

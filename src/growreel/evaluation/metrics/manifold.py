@@ -62,8 +62,7 @@ def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray
 
 def one_row_per_clip(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Rows [n, d]; of frames [n, t, d] their mean."""
-    clips = np.asarray(rows, np.float64)
-    return np.asarray(clips.mean(axis=1) if clips.ndim == 3 else clips)
+    return np.asarray(rows.mean(axis=1, dtype=np.float64) if rows.ndim == 3 else rows, np.float64)
 
 
 def _kth_distance(x: NDArray[np.float64], k: int) -> NDArray[np.float64]:

@@ -19,8 +19,10 @@ ROUNDING_NOISE = 1 / 12
 class Motion:
     """Numbers from rows of `MotionStatistics`. Distances are 0 for equal distributions; the others are means over clips.
 
-    * `spectrum_distance`: root mean square over frequencies, in dB, of fake against real mean power. Too little motion, too much,
-      flicker, blur over time, and frames out of order all move it: the number to look at first;
+    * `spectrum_shape_distance`: root mean square over frequencies, in dB, between the mean spectra of fake and real clips, each clip's
+      about its own mean: flicker, blur over time, frames out of order, swings. It does not depend on how fast the videos of a
+      set happen to be, so it is the number to look at first;
+    * `spectrum_distance`: the same of mean power itself: also too little motion and too much;
     * `energy_distance`: Wasserstein-1 of the energies in dB;
     * `static_rate`, `static_rate_of_real`: share of clips without motion;
     * `loop_distance`: Wasserstein-1 of the loop scores; `loop_score`, `loop_score_of_real`: their means.
@@ -37,7 +39,9 @@ class Motion:
         real, fake = self._mean(self._real, real_counts), self._mean(self._fake, fake_counts)
         frames_apart = wasserstein_1d(self._scalars(self._real), self._scalars(self._fake), real_counts, fake_counts)
         difference = _decibels(fake[len(SCALARS) :]) - _decibels(real[len(SCALARS) :])
+        shapes = [self._mean(_shape(rows), each) for rows, each in ((self._real, real_counts), (self._fake, fake_counts))]
         return {
+            "spectrum_shape_distance": float(np.sqrt(((shapes[1] - shapes[0]) ** 2).mean())),
             "spectrum_distance": float(np.sqrt((difference**2).mean())),
             "energy_distance": float(frames_apart[0]),
             "static_rate": float(fake[1]),
@@ -55,6 +59,12 @@ class Motion:
     def _scalars(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Energy in dB, static, loop."""
         return np.column_stack([_decibels(rows[:, 0]), rows[:, 1 : len(SCALARS)]])
+
+
+def _shape(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spectra [n, frequencies] in dB about each clip's own mean."""
+    decibels = _decibels(rows[:, len(SCALARS) :])
+    return np.asarray(decibels - decibels.mean(axis=1, keepdims=True))
 
 
 def _decibels(power: NDArray[np.float64]) -> NDArray[np.float64]:
