@@ -92,6 +92,14 @@ def test_nearest_clips_also_in_the_mirror_and_not_in_the_own_group() -> None:
         unseen_neighbours(rows, mirrored, np.zeros(5, np.int64))
 
 
+def test_training_clips_that_are_not_finite_are_named() -> None:
+    rows = np.ones((3, 4))
+    bad = rows.copy()
+    bad[1, 2] = np.nan
+    with pytest.raises(GrowreelError, match="training clips: features are not finite for 1 of 3 clips"):
+        nearest_training_clips(rows, bad, rows)
+
+
 def neighbours(*distances: float) -> Neighbours:
     return Neighbours(np.array(distances), np.zeros(len(distances), np.int64), np.zeros(len(distances), np.bool_))
 

@@ -79,6 +79,11 @@ def test_counts_are_repetitions() -> None:
     assert ours == pytest.approx(repeated)
 
 
+def test_clips_of_one_frame_are_refused() -> None:
+    with pytest.raises(GrowreelError, match="at least 2 frames"):
+        extract(moving(2, 4)[:, :1], range(2))
+
+
 def test_clips_of_different_lengths_are_refused() -> None:
     with pytest.raises(GrowreelError, match="they must agree"):
         Motion(extract(moving(2, 8), range(2)), extract(moving(2, 16), range(2)))

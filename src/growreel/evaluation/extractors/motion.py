@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.errors import GrowreelError
+
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601."""
 STATIC_ENERGY = 0.25
@@ -29,6 +31,8 @@ class MotionStatistics:
     name = "motion"
 
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
+        if len(clips) < 1 or clips.shape[1] < 2:
+            raise GrowreelError(f"clips of shape {list(clips.shape)}: motion needs clips of at least 2 frames")
         return np.stack([_statistics(clip) for clip in clips]).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:

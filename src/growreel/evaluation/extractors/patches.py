@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.randomness import Purpose, keyed_rng
 
@@ -89,7 +90,12 @@ class PyramidPatches:
         self.patch = Size(*(min(extent, *(level[axis] for level in self.levels)) for axis, extent in enumerate(largest)))
 
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
-        pixels = torch.from_numpy(clips).movedim(-1, 1).float()
+        if clips.shape[1:] != (*self.size, self.channels) or len(numbers) != len(clips):
+            raise GrowreelError(
+                f"{len(numbers)} numbers and clips of shape {list(clips.shape)}: patches need one number a clip, and clips of {self.size} "
+                f"with {self.channels} channels"
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(clips)).movedim(-1, 1).float()
         rows = np.empty((len(clips), len(self.levels), self.patches, self.channels, *self.patch), np.float32)
         for level, band in enumerate(laplacian_pyramid(pixels, self.levels)):
             array = band.numpy()

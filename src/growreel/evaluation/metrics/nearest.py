@@ -38,6 +38,9 @@ def nearest_training_clips(
         groups, training_groups: clips of the same group are passed over, for looking up training clips among the others.
     """
     check_dimensions(rows, training)
+    check_dimensions(training, mirrored)
+    for name, each in (("clips", rows), ("training clips", training), ("mirrored training clips", mirrored)):
+        check_rows(name, each)
     looked_up = [one_row_per_clip(each) for each in (training, mirrored)]
     distances, clips, flipped = [], [], []
     start = 0

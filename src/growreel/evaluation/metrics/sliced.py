@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.errors import GrowreelError
 from growreel.evaluation.metrics.rows import check_dimensions, check_rows
 from growreel.growth import Size
 from growreel.randomness import Purpose, keyed_rng
@@ -32,6 +33,10 @@ class SlicedWasserstein:
         check_dimensions(real, fake)
         for name, rows in (("real", real), ("fake", fake)):
             check_rows(name, rows)
+        if real.ndim != 7 or real.shape[1] != len(levels):
+            raise GrowreelError(f"rows {list(real.shape)} are not [n, levels, patches, c, t, h, w] with the {len(levels)} levels named")
+        if directions < 1:
+            raise GrowreelError(f"directions: {directions} must be at least 1")
         self._sets, self._levels, self._seed, self._directions = (real, fake), tuple(levels), seed, directions
 
     def __call__(self, real_counts: Counts | None = None, fake_counts: Counts | None = None) -> dict[str, float]:
