@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from growreel.data.store import ClipStore
-from growreel.evaluation.collect import ClipHashes
-from growreel.evaluation.copies import source_groups
+from growreel.evaluation.copies import ClipHashes, source_groups
 from growreel.evaluation.measure import source_halves
 from growreel.evaluation.protocols import PROTOCOLS
 from growreel.evaluation.suite import Metric, Rows, Setting, build_metric

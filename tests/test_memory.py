@@ -11,7 +11,7 @@ from PIL import Image
 
 from growreel.errors import GrowreelError
 from growreel.evaluation import copies
-from growreel.evaluation.collect import ClipHashes
+from growreel.evaluation.copies import ClipHashes
 from growreel.evaluation.extractors.pixels import PixelFeatures
 from growreel.evaluation.measure import source_halves
 from growreel.evaluation.metrics.nearest import Memory, Neighbours, nearest_training_clips, unseen_neighbours

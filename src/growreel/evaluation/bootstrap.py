@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.evaluation.metrics.rows import Counts
 from growreel.randomness import Purpose, keyed_rng
 
-Counts = NDArray[np.int64]
 Comparison = Callable[[Counts | None, Counts | None], dict[str, float]]
 """Named numbers for real and fake clips, clip k counted counts[k] times (None: every clip once)."""
 

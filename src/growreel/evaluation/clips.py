@@ -18,6 +18,7 @@ from growreel.data.pyramid import box_average
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.randomness import Purpose, keyed_rng
 from growreel.video import DamagedError, NotMediaError, read_frames
 
 
@@ -46,6 +47,11 @@ class ClipSet(Protocol):
     def describe(self) -> dict[str, Any]:
         """Facts for the metric card; with a `sha256` they say exactly which clips these are."""
         ...
+
+
+def choose_real(clips: ClipSet, count: int, seed: int) -> list[int]:
+    """Numbers of at most `count` clips, the same for the same seed, in the order of the set."""
+    return sorted(keyed_rng(Purpose.EVALUATION, seed, 0).permutation(len(clips))[:count].tolist())
 
 
 class StoreClips:

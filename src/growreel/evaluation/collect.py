@@ -37,29 +37,6 @@ class Extractor(Protocol):
         ...
 
 
-class ClipHashes:
-    """A digest of each clip and of its mirror image, uint8 [n, 2, 16], to find exact copies.
-
-    The first byte is 0 for clips of a single colour and odd for all others: a black clip in two videos says nothing about them.
-    """
-
-    name = "hashes"
-
-    def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.uint8]:
-        pairs = [b"".join(hashlib.blake2b(view.tobytes(), digest_size=16).digest() for view in _views(clip)) for clip in clips]
-        hashes = np.frombuffer(b"".join(pairs), np.uint8).reshape(-1, 2, 16).copy()
-        plain = (clips == clips[:, :1, :1, :1]).all(axis=(1, 2, 3, 4))
-        hashes[..., 0] = np.where(plain[:, None], 0, hashes[..., 0] | 1)
-        return hashes
-
-    def describe(self) -> dict[str, Any]:
-        return {"digest": "blake2b-128 of clip and mirror image"}
-
-
-def _views(clip: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return clip, clip[:, :, ::-1]
-
-
 class Mirrored:
     """An extractor that is shown every clip mirrored left to right."""
 

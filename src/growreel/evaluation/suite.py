@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -96,6 +96,11 @@ def build_metric(name: str, setting: Setting) -> Metric:
     if name not in METRICS:
         raise GrowreelError(f"--metrics {name}: there is no such metric; choose from {', '.join(METRICS)}")
     return METRICS[name](setting)
+
+
+def extractors_of(metrics: Sequence[Metric]) -> list[Extractor]:
+    """What the metrics need to extract, each once."""
+    return list({metric.extractor.name: metric.extractor for metric in metrics}.values())
 
 
 def feature_extractor(setting: Setting, name: str | None = None) -> Extractor:

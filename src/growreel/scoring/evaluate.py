@@ -6,6 +6,7 @@ import datetime
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,16 @@ from growreel.evaluation import copies
 from growreel.evaluation.bootstrap import bootstrap_deviations
 from growreel.evaluation.card import Figure, MetricCard, MetricResult
 from growreel.evaluation.clips import FirstFrames
-from growreel.evaluation.collect import ClipHashes, Mirrored, collect
+from growreel.evaluation.collect import Extractor, Mirrored, collect
 from growreel.evaluation.measure import measure, source_halves
 from growreel.evaluation.metrics.nearest import Memory, nearest_training_clips, unseen_neighbours
 from growreel.evaluation.pairs import check_picture, draw_pairs
-from growreel.evaluation.suite import METRICS, LeftOut, Metric, Rows, Setting, build_metric, feature_extractor
+from growreel.evaluation.suite import METRICS, LeftOut, Metric, Rows, Setting, build_metric, extractors_of, feature_extractor
 from growreel.scoring.options import MEMORY, EvaluationOptions
 from growreel.scoring.sets import Sets, open_sets
 from growreel.version import installed_version
 
-HASHES = ClipHashes()
+HASHES = copies.ClipHashes()
 
 
 def evaluate(
@@ -68,8 +69,9 @@ def evaluate(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="growreel-")))
         sets = open_sets(Path(fake), Path(real), Path(training) if training else None, options, device, stack)
         run = _Evaluation(sets, options, device, folder, Path(reference) if reference else None, progress)
-        run.compare([name for name in names if name != MEMORY])
-        if MEMORY in names:
+        run.prepare(names)
+        run.compare()
+        if run.spaces:
             run.remember(Path(pairs) if pairs else None)
         run.warn()
         return run.card
@@ -87,6 +89,7 @@ class _Evaluation:
             sets.fake.size, sets.fake.channels, fewest, options.published(), options.features, options.torchscript, device, options.seed
         )
         self.metrics: list[Metric] = []
+        self.spaces: dict[str, Extractor] = {}  # feature spaces of the metric memory
         self.real: dict[str, Rows] = {}
         self.fakes: list[dict[str, Rows]] = []
         self.card = MetricCard(
@@ -97,24 +100,33 @@ class _Evaluation:
             warnings=[*sets.fake.warnings],
         )
 
-    def compare(self, names: list[str]) -> None:
-        """Every metric of fake against real clips: one pass over each set through all extractors, then the comparisons."""
+    def prepare(self, names: Sequence[str]) -> None:
+        """Build the metrics, and take from each set in one pass what all of them need."""
         for name in names:
             try:
-                self.metrics.append(build_metric(name, self.setting))
+                if name == MEMORY:
+                    spaces = (feature_extractor(self.setting, "pixels"), feature_extractor(self.setting))
+                    self.spaces = {each.name: each for each in spaces}
+                else:
+                    self.metrics.append(build_metric(name, self.setting))
             except LeftOut as reason:
                 self.card.left_out[name] = str(reason)
-        extractors = [HASHES, *{metric.extractor.name: metric.extractor for metric in self.metrics}.values()]
-        self.real = self._collect_real(extractors)
+        needed = {each.name: each for each in (HASHES, *extractors_of(self.metrics), *self.spaces.values())}
+        extractors = list(needed.values())
+        keep = self.reference is not None
+        self.real = collect(self.sets.real, self.sets.real_numbers, extractors, self._place(), reuse=keep, **self._shown("real"))
         for numbers in self.sets.fake_numbers:
             self.fakes.append(collect(self.sets.fake, numbers, extractors, self.folder / str(len(self.fakes)), **self._shown("generated")))
-        groups = copies.source_groups(self._sources(), self.real[HASHES.name])
-        halves = source_halves(groups, self.options.seed)
+        self.groups = copies.source_groups(self._sources(), self.real[HASHES.name])
+
+    def compare(self) -> None:
+        """Every metric of fake against real clips."""
+        halves = source_halves(self.groups, self.options.seed)
         for metric in self.metrics:
             name = metric.extractor.name
             fakes = [rows[name] for rows in self.fakes]
             try:
-                result = measure(metric, self.real[name], fakes, groups, halves, self.options.resamples, self.options.seed)
+                result = measure(metric, self.real[name], fakes, self.groups, halves, self.options.resamples, self.options.seed)
             except GrowreelError as reason:  # not finite, or too few: this metric only
                 self.card.left_out[metric.name] = str(reason)
             else:
@@ -126,18 +138,13 @@ class _Evaluation:
         """The metric `memory`, in pixels and in the feature space of the setting; all training clips are looked at."""
         training = self.sets.real if self.sets.training is None else self.sets.training
         numbers = list(range(len(training)))
-        try:
-            spaces = {each.name: each for each in (feature_extractor(self.setting, "pixels"), feature_extractor(self.setting))}
-        except LeftOut as reason:
-            self.card.left_out[MEMORY] = str(reason)
-            return
-        extractors = [HASHES, *(each for space in spaces.values() for each in (space, Mirrored(space)))]
+        extractors = [HASHES, *(each for space in self.spaces.values() for each in (space, Mirrored(space)))]
         learnt = collect(training, numbers, extractors, self._place(), reuse=self.reference is not None, **self._shown("training"))
         groups = copies.source_groups(training.sources, learnt[HASHES.name])
-        unseen = self._collect_real(list(spaces.values())) if self.sets.training is not None else None
-        unseen_groups = groups if unseen is None else copies.source_groups(self._sources(), self.real[HASHES.name])
-        fake = collect(self.sets.fake, self.sets.fake_numbers[0], list(spaces.values()), self.folder / "memory", **self._shown("generated"))
-        for name, space in spaces.items():
+        unseen = None if self.sets.training is None else self.real
+        unseen_groups = groups if unseen is None else self.groups
+        fake = self.fakes[0]
+        for name, space in self.spaces.items():
             started = time.perf_counter()
             rows, mirrored = learnt[name], learnt[Mirrored(space).name]
             try:
@@ -184,16 +191,11 @@ class _Evaluation:
         ):
             if count:
                 card.warnings.append(f"{count} of {total} {what}")
-        names, groups = self._sources(), copies.source_groups(self._sources(), real)
-        videos, independent = len(set(names or ())), len(np.unique(groups))
+        videos, independent = len(set(self._sources() or ())), len(np.unique(self.groups))
         if videos == 1:
             card.warnings.append("all real clips come from one source: real / real figures and memory take them as independent")
         elif videos > independent:
             card.warnings.append(f"{videos} real videos are {independent} independent ones: the others share clips or mirror images")
-
-    def _collect_real(self, extractors: list[Any]) -> dict[str, Rows]:
-        keep = self.reference is not None
-        return collect(self.sets.real, self.sets.real_numbers, extractors, self._place(), reuse=keep, **self._shown("real"))
 
     def _place(self) -> Path:
         return self.reference or self.folder / "real"

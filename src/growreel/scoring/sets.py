@@ -11,7 +11,7 @@ import torch
 
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
-from growreel.evaluation.clips import ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips
+from growreel.evaluation.clips import ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips, choose_real
 from growreel.growth import Size
 from growreel.models.files import load_generator, newest_model
 from growreel.randomness import Purpose, keyed_rng
@@ -69,7 +69,7 @@ def open_sets(fake: Path, real: Path, training: Path | None, options: Evaluation
         real_clips,
         training_clips,
         [sorted(order[r * made : (r + 1) * made].tolist()) for r in range(repeats)],
-        sorted(keyed_rng(Purpose.EVALUATION, options.seed, 0).permutation(len(real_clips))[:count].tolist()),
+        choose_real(real_clips, count, options.seed),
     )
 
 

@@ -12,13 +12,12 @@ import torch
 from growreel.config import Config
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
-from growreel.evaluation.clips import StoreClips
+from growreel.evaluation.clips import StoreClips, choose_real
 from growreel.evaluation.collect import collect
 from growreel.evaluation.protocols import PROTOCOLS
-from growreel.evaluation.suite import LeftOut, Metric, Rows, Setting, build_metric
+from growreel.evaluation.suite import LeftOut, Metric, Rows, Setting, build_metric, extractors_of
 from growreel.growth import Position, Size
 from growreel.models.generator import Generator
-from growreel.randomness import Purpose, keyed_rng
 from growreel.sampling import GeneratedClips
 
 
@@ -47,8 +46,7 @@ class StageEvaluation:
         with tempfile.TemporaryDirectory() as folder:
             if clips.size != self._size:
                 self._enter(clips.size, Path(folder))
-            extractors = {metric.extractor.name: metric.extractor for metric in self._metrics}
-            fake = collect(clips, range(len(clips)), list(extractors.values()), Path(folder), what="generated clips")
+            fake = collect(clips, range(len(clips)), extractors_of(self._metrics), Path(folder), what="generated clips")
             values = {}
             for metric in self._metrics:
                 name = metric.extractor.name
@@ -65,9 +63,9 @@ class StageEvaluation:
                 self._metrics.append(build_metric(name, self._setting(size)))
             except LeftOut as reason:
                 self._left_out[name] = str(reason)
-        chosen = keyed_rng(Purpose.EVALUATION, self.training.seed, 0).permutation(len(self.store))[: self.real_count]
-        extractors = {metric.extractor.name: metric.extractor for metric in self._metrics}
-        rows = collect(StoreClips(self.store, size), sorted(chosen.tolist()), list(extractors.values()), folder, what="real clips")
+        clips = StoreClips(self.store, size)
+        chosen = choose_real(clips, self.real_count, self.training.seed)
+        rows = collect(clips, chosen, extractors_of(self._metrics), folder, what="real clips")
         self._real = {name: array.copy() for name, array in rows.items()}  # out of the file, which goes
 
     def _setting(self, size: Size) -> Setting:

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.metrics.rows import check_dimensions, check_rows, chunks, samples_and_counts
-
-Counts = NDArray[np.int64]
+from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows, chunks, samples_and_counts
 
 
 class Gaussian(NamedTuple):

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.metrics.rows import check_rows
-
-Counts = NDArray[np.int64]
+from growreel.evaluation.metrics.rows import Counts, check_rows
 
 
 def inception_score(probabilities: NDArray[Any], counts: Counts | None = None) -> float:

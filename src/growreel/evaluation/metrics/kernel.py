@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.evaluation.metrics.rows import check_dimensions, check_rows, samples_and_counts
+from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows, samples_and_counts
 from growreel.randomness import Purpose, keyed_rng
 
-Counts = NDArray[np.int64]
 MAX_SAMPLES = 4096
 """Of each set. The estimate is unbiased for any number, and kernel matrices grow with its square."""
 

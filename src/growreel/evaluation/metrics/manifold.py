@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.metrics.rows import check_dimensions, check_rows
+from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows
 
-Counts = NDArray[np.int64]
 NEAREST = 5
 """k, as in Naeem et al."""
 

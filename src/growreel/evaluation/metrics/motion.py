@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.evaluation.extractors.motion import SCALARS
-from growreel.evaluation.metrics.rows import check_dimensions, check_rows
+from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows
 from growreel.evaluation.metrics.sliced import wasserstein_1d
 
-Counts = NDArray[np.int64]
 ROUNDING_NOISE = 1 / 12
 """Variance that rounding to whole grey levels leaves in a pixel. Less power than that is none."""
 

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.evaluation.metrics.manifold import one_row_per_clip, squared_distances
-from growreel.evaluation.metrics.rows import check_dimensions, check_rows, chunks
-
-Counts = NDArray[np.int64]
+from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows, chunks
 
 
 @dataclass(frozen=True)

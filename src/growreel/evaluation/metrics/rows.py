@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 
+Counts = NDArray[np.int64]
+"""How often each of n clips is counted, [n]."""
 CHUNK_VALUES = 2**22
 
 
@@ -36,7 +38,7 @@ def chunks(rows: NDArray[Any], values_per_row: int = 0) -> Iterator[NDArray[Any]
         yield np.asarray(rows[start : start + step])
 
 
-def samples_and_counts(rows: NDArray[Any], counts: NDArray[np.int64] | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def samples_and_counts(rows: NDArray[Any], counts: Counts | None) -> tuple[NDArray[Any], Counts]:
     """Rows [n, d] or [n, t, d] as samples [n or n * t, d]; every frame counts as often as its clip."""
     clips = np.ones(len(rows), np.int64) if counts is None else counts
     if rows.ndim == 2:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.evaluation.metrics.rows import check_dimensions, check_rows
+from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows
 from growreel.growth import Size
 from growreel.randomness import Purpose, keyed_rng
 
-Counts = NDArray[np.int64]
 DIRECTIONS = 512
 RESAMPLED_DIRECTIONS = 64
 """With counts, that is in a bootstrap: how much the distance moves with the clips needs fewer directions than the distance itself."""
