@@ -205,7 +205,7 @@ class Script(nn.Module):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, only of making the file
 def test_torchscript_by_name(tmp_path: Path) -> None:
-    torch.jit.script(Script()).save(str(tmp_path / "i3d.pt"))  # type: ignore[no-untyped-call]
+    torch.jit.script(Script()).save(str(tmp_path / "i3d.pt"))
     extractor = I3DLogits(weights.identify(tmp_path / "i3d.pt"), "stretch", CPU, torchscript=True)
     clips = np.random.default_rng(0).integers(0, 256, (2, 9, 16, 16, 3), dtype=np.uint8)
     np.testing.assert_allclose(extractor(clips, range(2)), (clips / 127.5 - 1).mean(axis=(1, 2, 3)), atol=1e-3)

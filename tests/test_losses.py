@@ -12,7 +12,7 @@ from torch import Tensor
 
 import reference
 from conftest import make_plan
-from growreel.losses import SlicedWassersteinLoss, WassersteinGPLoss
+from growreel.losses import AdversarialLoss, Batch, SlicedWassersteinLoss, WassersteinGPLoss, gradient_penalty
 from growreel.models import Discriminator
 
 Array = NDArray[np.float64]
@@ -53,13 +53,26 @@ def sliced(matrices: int, form: Literal["released", "slope", "none"]) -> SlicedW
     return loss
 
 
+def total_loss(loss: AdversarialLoss, discriminator: Discriminator, draws: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The discriminator's whole loss at stage 1."""
+
+    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        features: Tensor = discriminator(clips, 1, parts=parts)
+        return features
+
+    batch = Batch(**draws)
+    adversarial, penalty = loss.adversarial_term(discriminate, batch), gradient_penalty(loss, discriminate, batch)
+    assert penalty is not None
+    return adversarial.value + penalty.value, {**adversarial.stats, **penalty.stats}
+
+
 @pytest.mark.parametrize("matrices", [1, 3])
 @pytest.mark.parametrize(("form", "target"), [("released", 0.01), ("slope", 1.0)])
 def test_swgan_equals_the_equations(
     discriminator: Discriminator, draws: dict[str, Tensor], matrices: int, form: Literal["released", "slope"], target: float
 ) -> None:
     loss = sliced(matrices, form)
-    total, stats = loss.discriminator_loss(lambda clips, *, exact=False: discriminator(clips, 1), **draws)
+    total, stats = total_loss(loss, discriminator, draws)
     w, s, b = (parameter.detach().numpy() for parameter in (loss.swd.matrices, loss.swd.scale, loss.swd.bias))
     arrays = {name: tensor.numpy() for name, tensor in draws.items()}
     expected = reference.swgan_discriminator_loss(
@@ -75,12 +88,8 @@ def test_swgan_equals_the_equations(
 
 
 def test_swgan_without_second_penalty_is_the_rest(discriminator: Discriminator, draws: dict[str, Tensor]) -> None:
-    def discriminate(clips: Tensor, *, exact: bool = False) -> Tensor:
-        features: Tensor = discriminator(clips, 1)
-        return features
-
-    with_penalty, stats = sliced(1, "slope").discriminator_loss(discriminate, **draws)
-    without, less = sliced(1, "none").discriminator_loss(discriminate, **draws)
+    with_penalty, stats = total_loss(sliced(1, "slope"), discriminator, draws)
+    without, less = total_loss(sliced(1, "none"), discriminator, draws)
     assert (with_penalty - 10 * stats["feature_penalty"]).item() == pytest.approx(without.item(), rel=1e-12)
     assert "feature_penalty" not in less
 
@@ -94,7 +103,7 @@ def test_wgan_gp_equals_the_equations(discriminator: Discriminator, draws: dict[
         scores: Array = (encode(clips) @ weight.T / np.sqrt(5) + bias)[:, 0]
         return scores
 
-    total, stats = loss.discriminator_loss(lambda clips, *, exact=False: discriminator(clips, 1), **draws)
+    total, stats = total_loss(loss, discriminator, draws)
     expected = reference.wgan_gp_discriminator_loss(critic, draws["real"].numpy(), draws["fake"].numpy(), draws["mix"].numpy())
     assert total.item() == pytest.approx(expected.total, rel=1e-6)
     assert stats["gradient_penalty"].item() == pytest.approx(expected.gradient_penalty, rel=1e-6)
@@ -113,7 +122,7 @@ def test_gradients_by_finite_differences(
     parameters = [*discriminator.parameters(), *loss.parameters()]
 
     def value() -> Tensor:
-        return loss.discriminator_loss(lambda clips, *, exact=False: discriminator(clips, 1), **draws)[0]
+        return total_loss(loss, discriminator, draws)[0]
 
     active = {id(p): g for p, g in zip(parameters, torch.autograd.grad(value(), parameters, allow_unused=True), strict=True)}
     torch.manual_seed(4)
@@ -134,7 +143,7 @@ def test_slices_stay_orthogonal_through_many_steps() -> None:
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.05, betas=(0.0, 0.99))
     for _ in range(300):
         optimizer.zero_grad()
-        loss.generator_loss(torch.randn(8, 16)).backward()  # type: ignore[no-untyped-call]
+        loss.generator_loss(torch.randn(8, 16)).backward()
         loss.project_gradients()
         optimizer.step()
         loss.retract()

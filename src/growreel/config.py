@@ -39,6 +39,8 @@ class StageConfig:
     """Clips shown after the fade."""
     minibatch: int | None = None
     """Clips per step over all processes."""
+    microbatch: int | None = None
+    """Clips of a process that pass the networks at a time."""
     learning_rate: float | None = None
     """Adam's step size for both networks."""
     final_learning_rate: float | None = None
@@ -63,6 +65,9 @@ class GrowthConfig:
     """Real clips shown at a stage after its fade (the first stage has only these)."""
     minibatch: int | None = None
     """Clips per step over all processes; None takes the paper's: 32 up to 8x8x8, 16 up to 16x32x32, 8 up to 32x128x128, then 4."""
+    microbatch: int | None = None
+    """Clips of a process that pass the networks at a time, to save memory: the gradients of several passes are added up. None is all of
+    them. The groups of four clips of the minibatch standard deviation are formed within a pass, so multiples of 4 change nothing."""
     learning_rate: float = 0.001
     """Adam's step size for both networks."""
 
@@ -82,13 +87,16 @@ class GrowthConfig:
         learning_rate = self.learning_rate if stage.learning_rate is None else stage.learning_rate
         fade_clips = self.fade_clips if stage.fade_clips is None else stage.fade_clips
         minibatch = self.minibatch if stage.minibatch is None else stage.minibatch
+        minibatch = paper_minibatch(size) if minibatch is None else minibatch
+        microbatch = self.microbatch if stage.microbatch is None else stage.microbatch
         return Stage(
             size=size,
             fade_clips=0 if first and stage.fade_clips is None else fade_clips,
             stable_clips=self.stable_clips if stage.stable_clips is None else stage.stable_clips,
-            minibatch=paper_minibatch(size) if minibatch is None else minibatch,
+            minibatch=minibatch,
             learning_rate=learning_rate,
             final_learning_rate=learning_rate if stage.final_learning_rate is None else stage.final_learning_rate,
+            microbatch=microbatch if microbatch is None else min(microbatch, minibatch),
         )
 
 
@@ -167,6 +175,11 @@ class LossConfig:
     """Settings of `swgan`."""
     wgan_gp: WassersteinGPConfig = field(default_factory=WassersteinGPConfig)
     """Settings of `wgan-gp`."""
+    penalty_interval: int = 1
+    """Take the gradient penalty in every k-th step of the discriminator only, with k times its weight. 1 is the paper's."""
+
+    def __post_init__(self) -> None:
+        _check_range("loss.penalty_interval", self.penalty_interval, least=1)
 
 
 @dataclass(frozen=True)
@@ -203,7 +216,11 @@ class TrainingConfig:
     mirror: bool = True
     """Mirror half of the clips left to right, whole clips at a time."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Arithmetic of the convolutions; penalties, head, EMA and optimiser are float32 in all. `auto`: bfloat16 where the device has it."""
+    """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/benchmarks.md has the
+    error); `auto`: bfloat16 where the device has it."""
+    recompute_voxels: int | None = None
+    """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept
+    in memory; None for none."""
     device: str = "auto"
     """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
     stats_interval: int = 2_000
@@ -231,6 +248,8 @@ class TrainingConfig:
         _check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
         if self.clips is not None:
             _check_range("training.clips", self.clips, least=1)
+        if self.recompute_voxels is not None:
+            _check_range("training.recompute_voxels", self.recompute_voxels, least=1)
         if self.eval_interval is not None:
             _check_range("training.eval_interval", self.eval_interval, least=1)
         _check_range("training.eval_clips", self.eval_clips, least=2)

@@ -49,7 +49,8 @@ class Size(NamedTuple):
 class Stage:
     """One size on the ladder and how long and how the model trains there. Lengths are in clips shown.
 
-    The learning rate is constant in the fade and goes linearly to `final_learning_rate` through the stable phase.
+    The learning rate is constant in the fade and goes linearly to `final_learning_rate` through the stable phase. `microbatch` is how
+    many clips of a process's share of the minibatch pass the networks at a time; None is all of them.
     """
 
     size: Size
@@ -58,6 +59,7 @@ class Stage:
     minibatch: int
     learning_rate: float
     final_learning_rate: float
+    microbatch: int | None = None
 
     def __post_init__(self) -> None:
         where = f"stage {self.size}"
@@ -67,6 +69,8 @@ class Stage:
             raise GrowreelError(f"{where}: has no clips to train on; give fade_clips or stable_clips a positive value")
         if self.minibatch < 1:
             raise GrowreelError(f"{where}: minibatch is {self.minibatch}; it must be at least 1")
+        if self.microbatch is not None and (self.microbatch < 1 or self.minibatch % self.microbatch):
+            raise GrowreelError(f"{where}: microbatch is {self.microbatch}; it must divide the minibatch of {self.minibatch}")
         for name in ("learning_rate", "final_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise GrowreelError(f"{where}: {name} is {getattr(self, name)}; it must be positive and finite")

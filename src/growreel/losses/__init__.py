@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from growreel.config import LossConfig
-from growreel.losses.base import AdversarialLoss
+from growreel.losses.base import AdversarialLoss, Batch, Term
+from growreel.losses.penalty import gradient_penalty
 from growreel.losses.sliced import SlicedWassersteinLoss
 from growreel.losses.wasserstein_gp import WassersteinGPLoss
 
-__all__ = ["AdversarialLoss", "SlicedWassersteinLoss", "WassersteinGPLoss", "build_loss"]
+__all__ = ["AdversarialLoss", "Batch", "SlicedWassersteinLoss", "Term", "WassersteinGPLoss", "build_loss", "gradient_penalty"]
 
 
 def build_loss(config: LossConfig, feature_dim: int) -> AdversarialLoss:

@@ -7,8 +7,9 @@ optimiser; `project_gradients` and `retract` keep constrained parameters where t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,29 +18,59 @@ from torch import Tensor, nn
 class Discriminate(Protocol):
     """Clips [n, c, t, h, w] -> features [n, d], float32 or wider."""
 
-    def __call__(self, clips: Tensor, *, exact: bool = False) -> Tensor:
-        """With `exact`, float32 arithmetic throughout: under bfloat16 a double backward can be off by a third."""
+    def __call__(self, clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        """`parts`: the batch is so many minibatches one after the other. `penalty`: the gradient by the clips will be differentiated."""
         ...
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a discriminator loss is computed from.
+
+    Attributes:
+        real, fake: clips [n, c, t, h, w] in -1 to 1; `fake` carries no gradient.
+        mix: [n] uniform in 0 to 1, where on the line from real to fake the gradient penalty looks.
+        feature_mix: [n] uniform in 0 to 1, the same for penalties on features.
+    """
+
+    real: Tensor
+    fake: Tensor
+    mix: Tensor
+    feature_mix: Tensor
+
+    def passes(self, count: int) -> Iterator[Batch]:
+        """The batch in `count` parts, clip i in part i modulo `count`: groups of the minibatch deviation stay together that way."""
+        for k in range(count):
+            yield Batch(*(getattr(self, name)[k::count] for name in self.__dataclass_fields__))
+
+
+class Term(NamedTuple):
+    """A part of a loss, with its weight already in it, and named scalars for the statistics (detached)."""
+
+    value: Tensor
+    stats: dict[str, Tensor]
+
+
 class AdversarialLoss(nn.Module, ABC):
-    """Base of the losses. Heads and penalties compute in the features' precision, float32 in training."""
+    """Base of the losses. Heads and penalties compute in the features' precision, float32 in training.
+
+    Attributes:
+        gradient_weight: weight of the gradient penalty (`losses.penalty`) in the discriminator's loss; 0 for none.
+    """
+
+    gradient_weight: float
 
     @abstractmethod
     def critic(self, features: Tensor) -> Tensor:
         """Scores [n] of features [n, d]. Which sign means 'real' is the loss's own affair."""
 
     @abstractmethod
-    def discriminator_loss(
-        self, discriminate: Discriminate, real: Tensor, fake: Tensor, mix: Tensor, feature_mix: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the discriminator and head, and named scalars for the statistics (detached).
+    def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
+        """What is asked of the critic's gradient [n, c, t, h, w] at (1 - mix) real + mix fake: a scalar, zero if nothing is wrong."""
 
-        Args:
-            real, fake: clips [n, c, t, h, w] in -1 to 1; `fake` carries no gradient.
-            mix: [n] uniform in 0 to 1, where on the line from real to fake the gradient penalty looks.
-            feature_mix: [n] uniform in 0 to 1, the same for penalties on features.
-        """
+    @abstractmethod
+    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
+        """All of the discriminator's loss but the gradient penalty; real and fake clips pass as one batch."""
 
     @abstractmethod
     def generator_loss(self, fake_features: Tensor) -> Tensor:
@@ -55,10 +86,3 @@ class AdversarialLoss(nn.Module, ABC):
 def interpolate(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """(1 - mix) * real + mix * fake, with one weight for each clip or feature vector."""
     return torch.lerp(real, fake, mix.view(-1, *[1] * (real.dim() - 1)))
-
-
-def input_gradient(critic: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
-    """Gradient [n, c, t, h, w] of the summed critic with respect to its clips, itself differentiable."""
-    clips = clips.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(clips).sum(), clips, create_graph=True)
-    return gradient

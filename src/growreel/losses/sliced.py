@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from growreel.losses.base import AdversarialLoss, Discriminate, input_gradient, interpolate
-from growreel.models.layers import LEAKY_SLOPE, leaky_relu
+from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, interpolate
+from growreel.models.functions import LEAKY_SLOPE
+from growreel.models.layers import leaky_relu
 
 FeaturePenalty = Literal["released", "slope", "none"]
 
@@ -84,29 +85,22 @@ class SlicedWassersteinLoss(AdversarialLoss):
         values: Tensor = self.swd(features)[0]
         return values.mean(dim=1)
 
-    def discriminator_loss(
-        self, discriminate: Discriminate, real: Tensor, fake: Tensor, mix: Tensor, feature_mix: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        real_features, fake_features = discriminate(real), discriminate(fake)
+    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
+        real_features, fake_features = discriminate(torch.cat([batch.real, batch.fake]), parts=2).chunk(2)
         critic_real, critic_fake = self.critic(real_features).mean(), self.critic(fake_features).mean()
         loss = critic_real - critic_fake
         stats = {"critic_real": critic_real.detach(), "critic_fake": critic_fake.detach()}
-        if self.gradient_weight:
-            gradient_penalty = self.gradient_penalty(discriminate, interpolate(real, fake, mix), mix)
-            loss = loss + self.gradient_weight * gradient_penalty
-            stats["gradient_penalty"] = gradient_penalty.detach()
         if self.feature_penalty_form != "none":
-            feature_penalty = self.feature_penalty(interpolate(real_features, fake_features, feature_mix))
+            feature_penalty = self.feature_penalty(interpolate(real_features, fake_features, batch.feature_mix))
             loss = loss + self.feature_weight * feature_penalty
             stats["feature_penalty"] = feature_penalty.detach()
-        return loss, stats
+        return Term(loss, stats)
 
     def generator_loss(self, fake_features: Tensor) -> Tensor:
         return self.critic(fake_features).mean()
 
-    def gradient_penalty(self, discriminate: Discriminate, mixed: Tensor, mix: Tensor) -> Tensor:
+    def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
         """Mean over clips of ||(1 - t) grad S(xhat)||^2 at the mixed clips xhat = (1 - t) real + t fake."""
-        gradient = input_gradient(lambda clips: self.critic(discriminate(clips, exact=True)), mixed)
         return ((1 - mix).square() * gradient.square().sum(dim=(1, 2, 3, 4))).mean()
 
     def feature_penalty(self, mixed_features: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ L_G = - mean D(G(z))
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from growreel.losses.base import AdversarialLoss, Discriminate, input_gradient, interpolate
+from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term
 from growreel.models.layers import EqualizedLinear
 
 
@@ -33,25 +34,18 @@ class WassersteinGPLoss(AdversarialLoss):
         scores: Tensor = self.head(features)
         return scores.squeeze(1)
 
-    def discriminator_loss(
-        self, discriminate: Discriminate, real: Tensor, fake: Tensor, mix: Tensor, feature_mix: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        scores_real, scores_fake = self.critic(discriminate(real)), self.critic(discriminate(fake))
+    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
+        features = discriminate(torch.cat([batch.real, batch.fake]), parts=2)
+        scores_real, scores_fake = self.critic(features).chunk(2)
         drift = scores_real.square().mean()
-        gradient_penalty = self.gradient_penalty(discriminate, interpolate(real, fake, mix))
-        loss = scores_fake.mean() - scores_real.mean() + self.gradient_weight * gradient_penalty + self.drift_weight * drift
-        return loss, {
-            "critic_real": scores_real.mean().detach(),
-            "critic_fake": scores_fake.mean().detach(),
-            "gradient_penalty": gradient_penalty.detach(),
-            "drift": drift.detach(),
-        }
+        loss = scores_fake.mean() - scores_real.mean() + self.drift_weight * drift
+        stats = {"critic_real": scores_real.mean(), "critic_fake": scores_fake.mean(), "drift": drift}
+        return Term(loss, {name: value.detach() for name, value in stats.items()})
+
+    def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
+        """Mean over clips of (||grad D(xhat)|| - target)^2."""
+        norms = (gradient.square().sum(dim=(1, 2, 3, 4)) + 1e-12).sqrt()  # the small term keeps the root's slope finite at 0
+        return (norms - self.gradient_target).square().mean()
 
     def generator_loss(self, fake_features: Tensor) -> Tensor:
         return -self.critic(fake_features).mean()
-
-    def gradient_penalty(self, discriminate: Discriminate, mixed: Tensor) -> Tensor:
-        """Mean over clips of (||grad D(xhat)|| - target)^2."""
-        gradient = input_gradient(lambda clips: self.critic(discriminate(clips, exact=True)), mixed)
-        norms = (gradient.square().sum(dim=(1, 2, 3, 4)) + 1e-12).sqrt()  # the small term keeps the root's slope finite at 0
-        return (norms - self.gradient_target).square().mean()

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from growreel.growth import GrowthPlan, Size
+from growreel.models.functions import leaky_relu_
 from growreel.models.generator import stage_channels
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, downsample, leaky_relu, minibatch_stddev
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, downsample, minibatch_stddev
+from growreel.models.recompute import run_block
 
 
 class DiscriminatorBlock(nn.Module):
@@ -18,16 +20,22 @@ class DiscriminatorBlock(nn.Module):
         self.conv0 = EqualizedConv3d(in_channels, in_channels)
         self.conv1 = EqualizedConv3d(in_channels, out_channels, down=scale)
 
-    def forward(self, x_NCTHW: Tensor) -> Tensor:
-        return leaky_relu(self.conv1(leaky_relu(self.conv0(x_NCTHW))))
+    def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None) -> Tensor:
+        x_NCTHW = leaky_relu_(self.conv0(x_NCTHW, product_dtype), product_dtype)
+        return leaky_relu_(self.conv1(x_NCTHW, product_dtype), product_dtype)
 
 
 class Discriminator(nn.Module):
-    """Every block exists from the start, so state-dict keys never change; only those of the active stages run."""
+    """Every block exists from the start, so state-dict keys never change; only those of the active stages run.
+
+    Attributes:
+        recompute_voxels: blocks whose clips have at least so many voxels t * h * w are computed again in the backward pass; None for none.
+    """
 
     def __init__(self, plan: GrowthPlan, *, base_channels: int, max_channels: int, feature_dim: int, image_channels: int) -> None:
         super().__init__()
         self.plan, self.feature_dim = plan, feature_dim
+        self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
         self.from_rgb = nn.ModuleDict(
@@ -39,15 +47,28 @@ class Discriminator(nn.Module):
         self.last = EqualizedConv3d(widths[0] + 1, widths[0])
         self.dense = EqualizedLinear(widths[0] * sizes[0].voxels, feature_dim)
 
-    def forward(self, clips_NCTHW: Tensor, stage: int, alpha: float = 1.0) -> Tensor:
-        """Features [n, feature_dim] of clips [n, c, t, h, w] (-1 to 1) at the stage's own size; `alpha` as in the generator."""
+    def forward(
+        self, clips_NCTHW: Tensor, stage: int, alpha: float = 1.0, *, parts: int = 1, product_dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Features of clips.
+
+        Args:
+            clips_NCTHW: [n, c, t, h, w] in -1 to 1 at the stage's own size; their dtype is that of the blocks' arithmetic.
+            stage, alpha: as in the generator.
+            parts: the batch is so many minibatches one after the other; they share nothing but the arithmetic.
+            product_dtype: precision of the products in backward passes, see `functions.convolution`.
+
+        Returns:
+            [n, feature_dim], float32 or wider: what follows the last block is computed in no less.
+        """
         sizes = [str(size) for size in self.plan.sizes]
-        x = leaky_relu(self.from_rgb[sizes[stage]](clips_NCTHW))
+        x = leaky_relu_(self.from_rgb[sizes[stage]](clips_NCTHW), product_dtype)
         for i in range(stage, 0, -1):
-            x = self.blocks[sizes[i]](x)
+            x = run_block(self.blocks[sizes[i]], x, product_dtype, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
             if i == stage and alpha < 1:
-                old = leaky_relu(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))))
+                old = leaky_relu_(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))), product_dtype)
                 x = torch.lerp(old, x, alpha)
-        x = leaky_relu(self.last(minibatch_stddev(x)))
-        features: Tensor = leaky_relu(self.dense(x.flatten(1)))
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = leaky_relu_(self.last(minibatch_stddev(x, parts=parts), product_dtype))
+        features: Tensor = leaky_relu_(self.dense(x.flatten(1)))
         return features

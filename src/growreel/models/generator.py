@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from growreel.growth import GrowthPlan, Size
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, leaky_relu, pixel_norm, upsample
+from growreel.models.functions import leaky_pixel_norm_
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample
+from growreel.models.recompute import run_block
 
 
 def stage_channels(size: Size, base_channels: int, max_channels: int) -> int:
@@ -25,16 +27,20 @@ class GeneratorBlock(nn.Module):
         self.conv1 = EqualizedConv3d(out_channels, out_channels)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
-        x_NCTHW = pixel_norm(leaky_relu(self.conv0(x_NCTHW)))
-        return pixel_norm(leaky_relu(self.conv1(x_NCTHW)))
+        return leaky_pixel_norm_(self.conv1(leaky_pixel_norm_(self.conv0(x_NCTHW))))
 
 
 class Generator(nn.Module):
-    """Every block exists from the start, so state-dict keys never change; only those of the active stages run."""
+    """Every block exists from the start, so state-dict keys never change; only those of the active stages run.
+
+    Attributes:
+        recompute_voxels: as in the discriminator.
+    """
 
     def __init__(self, plan: GrowthPlan, *, base_channels: int, max_channels: int, latent_dim: int, image_channels: int) -> None:
         super().__init__()
         self.plan, self.latent_dim = plan, latent_dim
+        self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
         # The small gain keeps the first activations at the scale that pixel norm brings everywhere else (Karras et al. 2017).
@@ -45,7 +51,7 @@ class Generator(nn.Module):
             {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
         )
 
-    def forward(self, latents: Tensor, stage: int, alpha: float = 1.0, truncation: float = 1.0) -> Tensor:
+    def forward(self, latents: Tensor, stage: int, alpha: float = 1.0, truncation: float = 1.0, dtype: torch.dtype | None = None) -> Tensor:
         """Clips of stage `stage` from latents.
 
         Args:
@@ -54,17 +60,18 @@ class Generator(nn.Module):
             alpha: weight of the newest block, 0 (previous stage, up-scaled) to 1.
             truncation: the normalised latent is multiplied by it. 1 is the distribution that was trained; towards 0 the
                 dense layer gives its mean over all latents: fewer surprises, less variety.
+            dtype: of all arithmetic after the first convolution; None is that of the latents.
 
         Returns:
-            [n, c, t, h, w], about -1 to 1, not clamped.
+            [n, c, t, h, w] of that dtype, about -1 to 1, not clamped.
         """
         sizes = [str(size) for size in self.plan.sizes]
         x = self.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *self.plan.sizes[0]))
-        x = pixel_norm(leaky_relu(x))
-        x = pixel_norm(leaky_relu(self.first(x)))
+        x = leaky_pixel_norm_(self.first(leaky_pixel_norm_(x))).to(dtype or latents.dtype)
         previous = x
-        for size in sizes[1 : stage + 1]:
-            previous, x = x, self.blocks[size](x)
+        for i in range(1, stage + 1):
+            previous = x
+            x = run_block(self.blocks[sizes[i]], x, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
         rgb: Tensor = self.to_rgb[sizes[stage]](x)
         if stage > 0 and alpha < 1:
             old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage))

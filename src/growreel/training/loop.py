@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from growreel.data.batches import ClipBatches
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
+from growreel.memory import keep_freed_memory, peak_memory
 from growreel.models.files import save_model
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
@@ -67,6 +67,8 @@ def train(
     store_path, run_path = Path(store_path), Path(run_path)
     device = distributed.pick_device(config.training.device, "--training.device")
     distributed.setup(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would make "float32" convolutions on CUDA something less
     with ClipStore.open(store_path) as store:
         config = resolve_config(config, store.channels, store_path, device)
@@ -100,6 +102,9 @@ def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
                 f"stage {stage.size}: minibatch {stage.minibatch} does not divide over {distributed.world_size()} processes; "
                 "set --growth.minibatch to a multiple"
             )
+        share = stage.minibatch // distributed.world_size()
+        if stage.microbatch is not None and stage.microbatch < share and share % stage.microbatch:
+            raise GrowreelError(f"stage {stage.size}: microbatch {stage.microbatch} does not divide the {share} clips of each process")
 
 
 class _Loop:
@@ -155,9 +160,9 @@ class _Loop:
             self.forecast.entered()
         for _ in range(self.training.critic_steps):
             real = fade_real(self.batches.at(state.clips_shown, stage.size, stage.minibatch), state, position)
-            scalars = discriminator_step(state, real, position, stage.minibatch, self.training)
+            scalars = discriminator_step(state, real, position, stage.minibatch, self.config)
             state.clips_shown += stage.minibatch
-        scalars |= generator_step(state, position, stage.minibatch, self.training)
+        scalars |= generator_step(state, position, stage.minibatch, self.config)
         values = mean_over_processes(scalars)
         check_step(values, self.training.explosion_limit)
         self.means.add(values)
@@ -196,7 +201,7 @@ class _Loop:
             "alpha": position.alpha,
             **averages,
             "clips_per_second": rate,
-            "peak_memory_bytes": _peak_memory(self.state.device),
+            "peak_memory_bytes": peak_memory(self.state.device),
             "time": time.time(),
         }
         if self.is_first:
@@ -300,10 +305,3 @@ def _catch_signals() -> Iterator[list[signal.Signals]]:
         yield caught
     finally:
         restore()
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA the most that tensors held, else the most that the process held."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

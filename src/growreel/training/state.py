@@ -29,6 +29,7 @@ class TrainingState:
             self.generator: Generator = build_generator(config).to(device)
             self.discriminator: Discriminator = build_discriminator(config).to(device)
             self.loss: AdversarialLoss = build_loss(config.loss, config.network.feature_dim).to(device)
+        self.generator.recompute_voxels = self.discriminator.recompute_voxels = config.training.recompute_voxels
         self.ema: Generator = copy.deepcopy(self.generator).requires_grad_(False)
         self.plan: GrowthPlan = self.generator.plan
         self.device = device

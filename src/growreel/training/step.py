@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from growreel import distributed
-from growreel.config import TrainingConfig
+from growreel.config import Config
 from growreel.growth import Position
+from growreel.losses import Batch, Term, gradient_penalty
 from growreel.models.layers import downsample, upsample
 from growreel.randomness import Purpose, keyed_rng
 from growreel.training.state import TrainingState
@@ -26,49 +27,80 @@ def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor
     return torch.lerp(upsample(downsample(clips, scale), scale), clips, position.alpha)
 
 
-def discriminator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: TrainingConfig) -> Stats:
-    """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars."""
+def discriminator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
+    """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars.
+
+    The terms of the loss are differentiated one after the other, each before the next is computed: one graph is alive at a time.
+    """
+    dtype = compute_dtype(config)
     noise = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config)
     with torch.no_grad():
-        fake = _generate(state, noise.latents(), position, config)
+        fake = state.generator(noise.latents(), position.stage, position.alpha, dtype=dtype).float()
+    batch = Batch(real, fake, noise.uniform(), noise.uniform())
 
-    def discriminate(clips: Tensor, *, exact: bool = False) -> Tensor:
-        with _autocast(state.device, config, enabled=not exact):
-            features: Tensor = state.discriminator(clips, position.stage, position.alpha)
-        return features.float()
+    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        precision = {"product_dtype": dtype} if penalty else {}
+        features: Tensor = state.discriminator(
+            clips if penalty else clips.to(dtype), position.stage, position.alpha, parts=parts, **precision
+        )
+        return features
 
-    loss, stats = state.loss.discriminator_loss(discriminate, real, fake, noise.uniform(), noise.uniform())
+    terms: list[Callable[[Batch], Term | None]] = [lambda part: state.loss.adversarial_term(discriminate, part)]
+    interval = config.loss.penalty_interval
+    if state.clips_shown // minibatch % interval == 0:
+        terms.insert(0, lambda part: gradient_penalty(state.loss, discriminate, part, weight=interval))
+    passes = _passes(state, position, len(real))
+    stats: Stats = {}
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    for part in batch.passes(passes):
+        for compute in terms:
+            if (term := compute(part)) is not None:
+                (term.value / passes).backward()
+                for name, value in {"loss_discriminator": term.value.detach(), **term.stats}.items():
+                    stats[name] = stats.get(name, 0) + value / passes
     distributed.average_gradients([*state.discriminator.parameters(), *state.loss.parameters()])
     state.loss.project_gradients()
     state.discriminator_optimizer.step()
     state.loss.retract()
-    return {"loss_discriminator": loss.detach(), **stats}
+    return stats
 
 
-def generator_step(state: TrainingState, position: Position, minibatch: int, config: TrainingConfig) -> Stats:
+def generator_step(state: TrainingState, position: Position, minibatch: int, config: Config) -> Stats:
     """Train the generator against the frozen discriminator, and move the average after it; return named scalars."""
-    noise = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config)
+    dtype = compute_dtype(config)
+    latents = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config).latents()
+    passes = _passes(state, position, len(latents))
+    mean_loss = torch.zeros((), device=state.device)
+    state.generator_optimizer.zero_grad(set_to_none=True)
     with _frozen(state.discriminator, state.loss):
-        fake = _generate(state, noise.latents(), position, config)
-        with _autocast(state.device, config):
-            features = state.discriminator(fake, position.stage, position.alpha).float()
-        loss = state.loss.generator_loss(features)
-        state.generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for k in range(passes):
+            fake = state.generator(latents[k::passes], position.stage, position.alpha, dtype=dtype)
+            loss = state.loss.generator_loss(state.discriminator(fake, position.stage, position.alpha)) / passes
+            loss.backward()
+            mean_loss += loss.detach()
     distributed.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.ema_decay)
-    return {"loss_generator": loss.detach()}
+        torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.training.ema_decay)
+    return {"loss_generator": mean_loss}
+
+
+def compute_dtype(config: Config) -> torch.dtype:
+    """Of the blocks' arithmetic. The smallest maps, the heads, the penalties' values, EMA and optimiser are float32 in any case."""
+    return torch.bfloat16 if config.training.precision == "bfloat16" else torch.float32
+
+
+def _passes(state: TrainingState, position: Position, clips: int) -> int:
+    """How often the networks are run for a minibatch of which this process has so many clips."""
+    microbatch = state.plan.stages[position.stage].microbatch
+    return 1 if microbatch is None else max(1, clips // microbatch)
 
 
 class _Noise:
     """Draws for the whole minibatch, of which each process takes its part: two processes see what one would."""
 
-    def __init__(self, purpose: Purpose, state: TrainingState, minibatch: int, config: TrainingConfig) -> None:
-        self.rng = keyed_rng(purpose, config.seed, state.rollbacks, state.clips_shown)
+    def __init__(self, purpose: Purpose, state: TrainingState, minibatch: int, config: Config) -> None:
+        self.rng = keyed_rng(purpose, config.training.seed, state.rollbacks, state.clips_shown)
         self.minibatch, self.device, self.latent_dim = minibatch, state.device, state.generator.latent_dim
         self.part = slice(distributed.rank(), None, distributed.world_size())  # as ClipBatches deals out the real clips
 
@@ -78,16 +110,6 @@ class _Noise:
 
     def uniform(self) -> Tensor:
         return torch.from_numpy(self.rng.random(self.minibatch, dtype="float32")[self.part]).to(self.device)
-
-
-def _generate(state: TrainingState, latents: Tensor, position: Position, config: TrainingConfig) -> Tensor:
-    with _autocast(state.device, config):
-        clips: Tensor = state.generator(latents, position.stage, position.alpha)
-    return clips.float()
-
-
-def _autocast(device: torch.device, config: TrainingConfig, enabled: bool = True) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and config.precision == "bfloat16")
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def load_torchscript(path: Path, device: torch.device) -> Callable[[Tensor], Ten
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch 2.13 deprecates TorchScript; the published file is in no other form
         try:
-            script = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
+            script = torch.jit.load(str(path), map_location=device).eval()
         except (RuntimeError, ValueError, OSError) as error:
             raise GrowreelError(f"--torchscript {path}: is no TorchScript file ({str(error).splitlines()[0]})") from error
 

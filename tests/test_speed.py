@@ -1,0 +1,170 @@
+"""Every fast path equals the slow one: the step against `benchmarks/plain.py`, the hand-written derivatives against PyTorch's."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from conftest import colored
+from growreel.config import Config, from_dict
+from growreel.growth import Position
+from growreel.losses import Batch, gradient_penalty
+from growreel.models.functions import Geometry, convolution, input_gradients_only, leaky_pixel_norm_, leaky_relu_
+from growreel.models.layers import leaky_relu, pixel_norm
+from growreel.training.state import TrainingState
+from growreel.training.step import discriminator_step, generator_step
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import plain
+
+CPU = torch.device("cpu")
+
+
+def config(**training: object) -> Config:
+    tree = {
+        "growth": {"stages": ["2x4x4", "2x8x8", "4x16x16"], "minibatch": 8},
+        "network": {"base_channels": 64, "max_channels": 8, "latent_dim": 8, "feature_dim": 8},
+        "training": training,
+    }
+    return colored(from_dict(tree, "test"))
+
+
+def batch_of(state: TrainingState, clips: int = 8) -> Batch:
+    rng = torch.Generator().manual_seed(5)
+    size = state.plan.sizes[2]
+    real, latents = torch.rand(clips, 3, *size, generator=rng) * 2 - 1, torch.randn(clips, 8, generator=rng)
+    with torch.no_grad():
+        fake = state.generator(latents, 2, 0.4)
+    return Batch(real, fake, torch.rand(clips, generator=rng), torch.rand(clips, generator=rng))
+
+
+def penalty_gradients(state: TrainingState, batch: Batch, product_dtype: torch.dtype | None = None) -> list[Tensor]:
+    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        features: Tensor = state.discriminator(clips, 2, 0.4, parts=parts, product_dtype=product_dtype)
+        return features
+
+    term = gradient_penalty(state.loss, discriminate, batch)
+    assert term is not None
+    found = torch.autograd.grad(term.value, list(state.discriminator.parameters()), allow_unused=True)
+    return [gradient for gradient in found if gradient is not None]
+
+
+def relative_error(ours: list[Tensor], exact: list[Tensor]) -> float:
+    squares = [((a - b).double().square().sum(), b.double().square().sum()) for a, b in zip(ours, exact, strict=True)]
+    return float((sum(s[0] for s in squares) / sum(s[1] for s in squares)) ** 0.5)
+
+
+@pytest.mark.parametrize("alpha", [0.4, 1.0])
+def test_the_step_equals_the_plain_one(alpha: float) -> None:
+    """Losses and all gradients of both networks and the head, real and fake in one batch, penalty first, against three plain passes."""
+    state = TrainingState(config(), CPU)
+    sizes = state.plan.sizes
+    modules = state.generator, state.discriminator, state.loss
+    g, d, head = ({name: t.clone().requires_grad_() for name, t in module.state_dict().items()} for module in modules)
+    batch = batch_of(state)
+
+    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        features: Tensor = state.discriminator(clips, 2, alpha, parts=parts)
+        return features
+
+    penalty, rest = gradient_penalty(state.loss, discriminate, batch), state.loss.adversarial_term(discriminate, batch)
+    assert penalty is not None
+    ours = penalty.value + rest.value
+    theirs = plain.discriminator_loss(d, head, sizes, 2, alpha, batch.real, batch.fake, batch.mix, batch.feature_mix)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    ours.backward()
+    theirs.backward()
+    for module, weights in ((state.discriminator, d), (state.loss, head)):
+        for name, parameter in module.named_parameters():
+            assert (parameter.grad is None) == (weights[name].grad is None), name
+            if parameter.grad is not None:
+                torch.testing.assert_close(parameter.grad, weights[name].grad, rtol=1e-4, atol=1e-5)
+
+    latents = torch.randn(8, 8)
+    ours_g = state.loss.generator_loss(state.discriminator(state.generator(latents, 2, alpha), 2, alpha))
+    theirs_g = plain.generator_loss(d, head, sizes, 2, alpha, plain.generator(g, sizes, 2, alpha, latents))
+    ours_g.backward()
+    theirs_g.backward()
+    for name, parameter in state.generator.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, g[name].grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("stride", "kernel"), [((1, 1, 1), (3, 3, 3)), ((1, 2, 2), (3, 4, 4)), ((2, 2, 2), (4, 4, 4))])
+def test_convolution_has_all_derivatives(transposed: bool, stride: tuple[int, int, int], kernel: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 2, 4, 4).double().requires_grad_()
+    w = torch.randn(2, 2, *kernel).double().requires_grad_()
+    b = torch.randn(2).double().requires_grad_()
+    geometry = Geometry(stride, 1, transposed)
+
+    def function(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return leaky_relu_(convolution(x, w, b, geometry))
+
+    native = (F.conv_transpose3d if transposed else F.conv3d)(x, w, b, stride=stride, padding=1)
+    torch.testing.assert_close(function(x, w, b), leaky_relu(native))
+    assert torch.autograd.gradcheck(function, (x, w, b), fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, (x, w, b), fast_mode=True)
+
+
+def test_leaky_pixel_norm_equals_the_pair() -> None:
+    x = torch.randn(2, 5, 2, 3, 3).double().requires_grad_()
+    torch.testing.assert_close(leaky_pixel_norm_(x.clone()), pixel_norm(leaky_relu(x)))
+    assert torch.autograd.gradcheck(lambda x: leaky_pixel_norm_(x.clone()), (x,))
+
+
+def test_weight_gradients_come_back_after_a_penalty() -> None:
+    w = torch.randn(1, 1, 3, 3, 3, requires_grad=True)
+    with pytest.raises(ValueError), input_gradients_only():
+        raise ValueError
+    convolution(torch.ones(1, 1, 3, 3, 3), w, None, Geometry()).sum().backward()
+    assert w.grad is not None
+
+
+def test_bfloat16_products_cost_the_penalty_half_a_percent() -> None:
+    """Against float64, over all weights of the discriminator; in bfloat16 throughout (as autocast would) it is some percent."""
+    state = TrainingState(config(), CPU)
+    batch = batch_of(state)
+    ours, in_float32 = penalty_gradients(state, batch, torch.bfloat16), penalty_gradients(state, batch)
+    state.discriminator.double(), state.loss.double()
+    wide = Batch(*(getattr(batch, field.name).double() for field in dataclasses.fields(batch)))
+    exact = penalty_gradients(state, wide)
+    assert relative_error(in_float32, exact) < 1e-4
+    assert 1e-5 < relative_error(ours, exact) < 1e-2
+
+
+def after_a_step(changed: Config) -> list[Tensor]:
+    """Gradients of one step of both networks at the last stage."""
+    state, position = TrainingState(changed, CPU), Position(2, "fade", 0.4)
+    real = batch_of(state).real
+    discriminator_step(state, real, position, 8, changed)
+    generator_step(state, position, 8, changed)
+    parameters = [*state.discriminator.parameters(), *state.loss.parameters(), *state.generator.parameters()]
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def test_microbatches_and_recomputation_change_nothing() -> None:
+    usual = after_a_step(config())
+    small = dataclasses.replace(config(), growth=dataclasses.replace(config().growth, microbatch=4))
+    assert relative_error(after_a_step(small), usual) < 1e-3
+    assert relative_error(after_a_step(config(recompute_voxels=1)), usual) < 1e-5
+
+
+def test_the_penalty_is_taken_every_k_th_step_with_k_times_the_weight() -> None:
+    changed = dataclasses.replace(config(), loss=dataclasses.replace(config().loss, penalty_interval=2))
+    state, position = TrainingState(changed, CPU), Position(2, "stable", 1.0)
+    real = batch_of(state).real
+    with_penalty = discriminator_step(state, real, position, 8, changed)
+    state.clips_shown += 8
+    without = discriminator_step(state, real, position, 8, changed)
+    assert "gradient_penalty" in with_penalty and "gradient_penalty" not in without
+    alone = discriminator_step(TrainingState(config(), CPU), real, position, 8, config())
+    doubled = alone["loss_discriminator"] + 50 * alone["gradient_penalty"]
+    assert with_penalty["loss_discriminator"].item() == pytest.approx(doubled.item(), rel=1e-5)
