@@ -216,7 +216,7 @@ class TrainingConfig:
     mirror: bool = True
     """Mirror half of the clips left to right, whole clips at a time."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/benchmarks.md has the
+    """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
     error); `auto`: bfloat16 where the device has it."""
     recompute_voxels: int | None = None
     """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept

@@ -39,9 +39,8 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
     batch = Batch(real, fake, noise.uniform(), noise.uniform())
 
     def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
-        precision = {"product_dtype": dtype} if penalty else {}
         features: Tensor = state.discriminator(
-            clips if penalty else clips.to(dtype), position.stage, position.alpha, parts=parts, **precision
+            clips if penalty else clips.to(dtype), position.stage, position.alpha, parts=parts, product_dtype=dtype if penalty else None
         )
         return features
 
