@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
@@ -16,6 +16,9 @@ from growreel.cli_evaluation import evaluate_parser, run_evaluate, run_weights, 
 from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, preset_names, to_dict
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+
+if TYPE_CHECKING:
+    from growreel.models.files import LoadedGenerator
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -222,6 +225,22 @@ def _add_sampling(parser: ArgumentParser) -> None:
     parser.add_argument("--truncation", type=float, default=1.0, help="below 1: fewer surprises, less variety")
     parser.add_argument("--fps", type=float | None, default=None, help="frames a second; default: the model's")
     parser.add_argument("--scale", type=int | None, default=None, help="enlarge pixels N times; default: to a height of 64")
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="arithmetic; auto: the fast one here")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+
+
+def _load_model(options: Namespace) -> LoadedGenerator:
+    """The model on the device that was asked for."""
+    from growreel.distributed import pick_device
+    from growreel.memory import keep_freed_memory
+    from growreel.models.files import load_generator
+
+    device = pick_device(options.device, "--device")
+    if device.type == "cpu":
+        keep_freed_memory()
+    model = load_generator(options.model)
+    model.generator.to(device)
+    return model
 
 
 def _sample_parser() -> ArgumentParser:
@@ -236,15 +255,14 @@ def _sample_parser() -> ArgumentParser:
 
 
 def _sample(options: Namespace) -> int:
-    from growreel.models.files import load_generator
-    from growreel.sampling import generate, write_samples
+    from growreel.sampling import stream, write_samples
 
     if options.count < 1:
         raise GrowreelError(f"--count {options.count}: must be at least 1")
-    model = load_generator(options.model)
+    model = _load_model(options)
     seeds = range(options.seed, options.seed + options.count)
     fps = model.fps if options.fps is None else options.fps
-    clips = generate(model, seeds, truncation=options.truncation)
+    clips = stream(model, seeds, truncation=options.truncation, precision=options.precision)
     for path in write_samples(options.out, clips, seeds, fps=fps, separate=options.separate, scale=options.scale):
         print(path)
     return 0
@@ -264,12 +282,12 @@ def _walk_parser() -> ArgumentParser:
 def _walk(options: Namespace) -> int:
     import numpy as np
 
-    from growreel.models.files import load_generator
     from growreel.sampling import walk, write_samples
 
-    model = load_generator(options.model)
+    model = _load_model(options)
     fps = model.fps if options.fps is None else options.fps
-    frames = walk(model, options.frames, turns=options.turns, count=options.count, seed=options.seed, truncation=options.truncation)
+    shared = {name: options[name] for name in ("turns", "count", "seed", "truncation", "precision")}
+    frames = walk(model, options.frames, **shared)
     write_samples(options.out, np.stack(list(frames), axis=1), [options.seed], fps=fps, scale=options.scale)
     print(options.out)
     return 0

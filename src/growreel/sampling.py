@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,22 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
+from growreel.precision import Precision, dtype_of
 from growreel.randomness import Purpose, keyed_rng, latents_of_seeds
-from growreel.video import enlarge, tile_grid, write_clip
+from growreel.video import check_suffix, enlarge, tile_grid, write_clip
+
+CLIPS_AT_A_TIME = {"cuda": 16}
+"""By type of device; one elsewhere. Fixed, because rounding may depend on the size of a batch, and a sample may not."""
 
 
-def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.uint8]:
-    """Clips of a loaded model.
+def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Precision = "auto") -> NDArray[np.uint8]:
+    """Clips of a loaded model, all at once; `stream` takes the same arguments and yields them one by one.
 
     Args:
         model: from `load_generator`.
         seeds: one non-negative integer per clip; clip k depends on seeds[k] alone, not on how many are asked for.
         truncation: below 1 fewer surprises and less variety, 0 the model's single mean clip; see Generator.forward.
+        precision: bfloat16 is faster and differs by a quarter of a level (of 256) on average; `auto` takes it where the device has it.
 
     Returns:
         uint8 [n, t, h, w, c].
@@ -34,30 +40,40 @@ def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1
     Raises:
         GrowreelError: no seeds, a negative seed, or a negative truncation.
     """
+    return np.stack(list(stream(model, seeds, truncation, precision)))
+
+
+def stream(
+    model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Precision = "auto"
+) -> Iterator[NDArray[np.uint8]]:
+    """Clips of a loaded model, uint8 [t, h, w, c] each, made while they are taken. Arguments and errors as of `generate`."""
     seeds = [int(seed) for seed in seeds]
     if not seeds or min(seeds) < 0:
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
     if truncation < 0:
         raise GrowreelError(f"--truncation {truncation}: must be 0 or more (1 is as trained)")
-    return clips_of_seeds(model.generator, model.position, seeds, truncation)
+    latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
+    return clips_of_latents(model.generator, model.position, latents, truncation, precision)
 
 
-def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.uint8]:
-    """One clip per seed, uint8 [n, t, h, w, c], of a generator at any position of its plan."""
+def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int]) -> NDArray[np.uint8]:
+    """One clip per seed in float32, uint8 [n, t, h, w, c], of a generator at any position of its plan."""
     latents = torch.from_numpy(latents_of_seeds(seeds, generator.latent_dim))
-    return np.concatenate(list(clips_of_latents(generator, position, latents, truncation)))
+    return np.stack(list(clips_of_latents(generator, position, latents)))
 
 
 @torch.no_grad()
-def clips_of_latents(generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0) -> Iterator[NDArray[np.uint8]]:
-    """Yield one clip uint8 [1, t, h, w, c] per latent [latent_dim].
-
-    One at a time, because the rounding of a convolution may depend on the size of its batch, and a sample may not.
-    """
+def clips_of_latents(
+    generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0, precision: Precision = "float32"
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim]."""
     device = next(generator.parameters()).device
-    for latent in latents:
-        clip = generator(latent[None].to(device), position.stage, position.alpha, truncation)
-        yield to_uint8(clip)
+    dtype, together = dtype_of(precision, device), CLIPS_AT_A_TIME.get(device.type, 1)
+    for start in range(0, len(latents), together):
+        batch = latents[start : start + together]
+        filled = torch.cat([batch, batch[-1:].expand(together - len(batch), -1)]).to(device)
+        clips = generator(filled, position.stage, position.alpha, truncation, dtype)
+        yield from to_uint8(clips[: len(batch)])
 
 
 class GeneratedClips:
@@ -96,7 +112,14 @@ def to_uint8(clips_NCTHW: Tensor) -> NDArray[np.uint8]:
 
 
 def walk(
-    model: LoadedGenerator, frames: int, *, turns: int = 2, count: int = 1, seed: int = 0, truncation: float = 1.0
+    model: LoadedGenerator,
+    frames: int,
+    *,
+    turns: int = 2,
+    count: int = 1,
+    seed: int = 0,
+    truncation: float = 1.0,
+    precision: Precision = "auto",
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a smooth walk, uint8 [count, h, w, c] each; the last frame leads back to the first.
 
@@ -107,6 +130,7 @@ def walk(
         frames: length of the loop, at least 2.
         turns: how far the curve wanders, at least 1; more turns move faster.
         count: walks side by side, each from its own seed (seed, seed + 1, ...).
+        truncation, precision: as of `generate`.
 
     Raises:
         GrowreelError: a number out of range.
@@ -121,7 +145,7 @@ def walk(
     period = max(2 * length - 2, 1)
     periods = max(round(frames / period), 1)
     for frame in range(frames):
-        clips = np.concatenate(list(clips_of_latents(model.generator, model.position, paths[:, frame], truncation)))
+        clips = np.stack(list(clips_of_latents(model.generator, model.position, paths[:, frame], truncation, precision)))
         phase = round(frame * periods * period / frames) % period
         yield clips[:, min(phase, period - phase)]
 
@@ -145,25 +169,46 @@ def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray
 
 
 def write_samples(
-    path: str | Path, clips: NDArray[np.uint8], seeds: Sequence[int], *, fps: float, separate: bool = False, scale: int | None = None
+    path: str | Path,
+    clips: Iterable[NDArray[np.uint8]],
+    seeds: Sequence[int],
+    *,
+    fps: float,
+    separate: bool = False,
+    scale: int | None = None,
 ) -> list[Path]:
-    """Write clips uint8 [n, t, h, w, c] to one file (a grid) or to one file for each seed; return the paths.
+    """Write clips, uint8 [t, h, w, c] each, to one file or to one file for each seed, and return the paths.
 
-    Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. A `.npy` file is the array
-    itself, never enlarged. Raises GrowreelError for a suffix that is not known.
+    Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. One picture file is a grid; one
+    `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept.
+    Raises GrowreelError for a suffix that is not known.
     """
     path = Path(path)
+    check_suffix(path)  # before the first clip is made
     is_array = path.suffix.lower() == ".npy"
-    if not is_array:
-        clips = enlarge(clips, scale)
     if separate:
         paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
         for one, clip in zip(paths, clips, strict=True):
-            write_clip(one, clip, fps)
+            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps)
         return paths
     if is_array:
         with writing(path):
-            np.save(path, clips)
+            _write_array(path, clips, len(seeds))
     else:
-        write_clip(path, tile_grid(clips), fps)
+        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps)
     return [path]
+
+
+def _write_array(path: Path, clips: Iterable[NDArray[np.uint8]], count: int) -> None:
+    """One array file from clips that never are in memory all together; whole or not there at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            for number, clip in enumerate(clips):
+                if number == 0:
+                    header = {"descr": np.lib.format.dtype_to_descr(clip.dtype), "fortran_order": False, "shape": (count, *clip.shape)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(clip.tobytes())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

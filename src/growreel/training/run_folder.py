@@ -16,6 +16,7 @@ from growreel import distributed
 from growreel.config import Config, load_config, to_dict, to_yaml
 from growreel.durable import replace_text, writing
 from growreel.errors import GrowreelError
+from growreel.precision import resolve_precision
 from growreel.training.stats import cut_after
 from growreel.version import installed_version
 
@@ -109,14 +110,5 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
     asked = config.network.image_channels
     if asked not in (None, channels):
         raise GrowreelError(f"--network.image_channels {asked}: the store {store} has {channels}; leave the flag out or prepare it anew")
-    training = config.training
-    if training.precision == "auto":
-        training = dataclasses.replace(training, precision="bfloat16" if _has_bfloat16(device) else "float32")
+    training = dataclasses.replace(config.training, precision=resolve_precision(config.training.precision, device))
     return dataclasses.replace(config, training=training, network=dataclasses.replace(config.network, image_channels=channels))
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic is in the hardware; emulated, it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

@@ -13,6 +13,7 @@ from growreel.config import Config
 from growreel.growth import Position
 from growreel.losses import Batch, Term, gradient_penalty
 from growreel.models.layers import downsample, upsample
+from growreel.precision import dtype_of
 from growreel.randomness import Purpose, keyed_rng
 from growreel.training.state import TrainingState
 
@@ -32,7 +33,7 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
 
     The terms of the loss are differentiated one after the other, each before the next is computed: one graph is alive at a time.
     """
-    dtype = compute_dtype(config)
+    dtype = dtype_of(config.training.precision, state.device)
     noise = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config)
     with torch.no_grad():
         fake = state.generator(noise.latents(), position.stage, position.alpha, dtype=dtype).float()
@@ -66,7 +67,7 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
 
 def generator_step(state: TrainingState, position: Position, minibatch: int, config: Config) -> Stats:
     """Train the generator against the frozen discriminator, and move the average after it; return named scalars."""
-    dtype = compute_dtype(config)
+    dtype = dtype_of(config.training.precision, state.device)
     latents = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config).latents()
     passes = _passes(state, position, len(latents))
     mean_loss = torch.zeros((), device=state.device)
@@ -82,11 +83,6 @@ def generator_step(state: TrainingState, position: Position, minibatch: int, con
     with torch.no_grad():
         torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.training.ema_decay)
     return {"loss_generator": mean_loss}
-
-
-def compute_dtype(config: Config) -> torch.dtype:
-    """Of the blocks' arithmetic. The smallest maps, the heads, the penalties' values, EMA and optimiser are float32 in any case."""
-    return torch.bfloat16 if config.training.precision == "bfloat16" else torch.float32
 
 
 def _passes(state: TrainingState, position: Position, clips: int) -> int:

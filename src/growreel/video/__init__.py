@@ -2,7 +2,7 @@
 
 from growreel.video.pixels import enlarge, resize, tile_frames, tile_grid
 from growreel.video.reading import Colors, DamagedError, MediaInfo, NotMediaError, probe, read_frames
-from growreel.video.writing import CLIP_SUFFIXES, write_clip
+from growreel.video.writing import CLIP_SUFFIXES, check_suffix, write_clip
 
 __all__ = [
     "CLIP_SUFFIXES",
@@ -10,6 +10,7 @@ __all__ = [
     "DamagedError",
     "MediaInfo",
     "NotMediaError",
+    "check_suffix",
     "enlarge",
     "probe",
     "read_frames",

@@ -30,12 +30,19 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
     looping forever, `.png` (frames side by side), `.npy` (the array). Raises GrowreelError for another suffix or array.
     """
     path = Path(path)
+    check_suffix(path)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] not in (1, 3) or not frames.size:
         raise GrowreelError(f"{path}: a clip is a uint8 array [t, h, w, 1 or 3], not {frames.dtype} {list(frames.shape)}")
     if not MIN_FPS <= fps <= MAX_FPS:
         raise GrowreelError(f"{path}: fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}")
     with writing(path):
         _write(path, frames, fps)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise GrowreelError unless `write_clip` knows the format of the path."""
+    if path.suffix.lower() not in CLIP_SUFFIXES:
+        raise GrowreelError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use {', '.join(CLIP_SUFFIXES)}")
 
 
 def _write(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
@@ -55,8 +62,6 @@ def _write(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
             first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
         case ".mp4":
             _write_mp4(path, frames, fps)
-        case suffix:
-            raise GrowreelError(f"{path}: cannot write {suffix or 'a file without a suffix'}; use {', '.join(CLIP_SUFFIXES)}")
 
 
 def _durations(count: int, fps: float, unit: float, least: int) -> list[int]:

@@ -1,0 +1,22 @@
+"""Which arithmetic a device is asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """`auto` is bfloat16 where the device computes in it; emulated, it is slower than float32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if resolve_precision(precision, device) == "bfloat16" else torch.float32

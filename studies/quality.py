@@ -1,0 +1,130 @@
+"""Which loss, which order of growth, which second penalty? The same small networks on the same clips, several seeds each.
+
+    growreel prepare weizmann STORE --size 16x64x64 --labels
+    python studies/quality.py STORE --out runs/quality --seeds 0 1 2 --jobs 2
+    python studies/quality.py STORE --out runs/quality --only wgan-gp swgan-none
+
+Every run is trained to 16x16x16 on 48,000 clips shown and measured there and, where its plan passes through it, at 8x16x16. Finished runs
+are not repeated, unfinished ones go on. studies/quality_report.py makes the tables and pictures of docs/study.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from growreel.config import Config, from_dict
+from growreel.data.store import ClipStore
+from growreel.models.files import load_generator
+from growreel.scoring.evaluate import evaluate
+from growreel.scoring.options import EvaluationOptions
+from growreel.training.loop import train
+
+METRICS = ("swd", "swd3d", "motion", "kid", "prdc", "memory")
+MIDDLE_SIZE = "8x16x16"
+LAST_STAGE = {"fade_clips": 3_000, "stable_clips": 15_000, "final_learning_rate": 0.0005}
+CLIPS_BEFORE = 30_000
+
+BASE: dict[str, Any] = {
+    "growth": {"minibatch": 8, "learning_rate": 0.005},
+    "network": {"max_channels": 16, "latent_dim": 64, "feature_dim": 64},
+    "optimizer": {"reset": "stage"},
+    "training": {
+        "ema_decay": 0.99,
+        "precision": "auto",
+        "device": "cpu",
+        "stats_interval": 1_000,
+        "sample_interval": 12_000,
+        "checkpoint_interval": 2_000,
+        "keep_checkpoints": 1,
+    },
+}
+
+
+def grown(*sizes: str) -> dict[str, Any]:
+    """A plan that shows CLIPS_BEFORE clips before the last size, in equal shares, a quarter of each share fading in."""
+    share = CLIPS_BEFORE // max(1, len(sizes) - 1)
+    first, *between, last = sizes
+    stages = [{"size": first, "stable_clips": share}]
+    stages += [{"size": size, "fade_clips": share // 4, "stable_clips": share - share // 4} for size in between]
+    return {"growth": {"stages": [*stages, {"size": last, **LAST_STAGE}]}}
+
+
+def loss(name: str, **settings: Any) -> dict[str, Any]:
+    return {"loss": {"name": name, name.replace("-", "_"): settings}}
+
+
+PAPER_ORDER = grown("4x4x4", "8x8x8", "8x16x16", "16x16x16")
+VARIANTS: dict[str, Sequence[dict[str, Any]]] = {
+    "swgan-released": (PAPER_ORDER, loss("swgan", feature_penalty="released")),
+    "swgan-slope": (PAPER_ORDER, loss("swgan", feature_penalty="slope")),
+    "swgan-none": (PAPER_ORDER, loss("swgan", feature_penalty="none")),
+    "wgan-gp": (PAPER_ORDER, loss("wgan-gp")),
+    "order-joint": (grown("4x4x4", "8x8x8", "16x16x16"),),
+    "order-space": (grown("4x4x4", "4x8x8", "4x16x16", "8x16x16", "16x16x16"),),
+    "order-time": (grown("4x4x4", "8x4x4", "16x4x4", "16x8x8", "16x16x16"),),
+    "order-none": ({"growth": {"stages": [{**LAST_STAGE, "size": "16x16x16", "fade_clips": 0, "stable_clips": 48_000}]}},),
+}
+
+
+def merged(*trees: dict[str, Any]) -> dict[str, Any]:
+    """Nested dicts, later ones over earlier ones."""
+    result: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            old = result.get(key)
+            result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else copy.deepcopy(value)
+    return result
+
+
+def config_of(variant: str, seed: int) -> Config:
+    return from_dict(merged(BASE, *VARIANTS[variant], {"training": {"seed": seed}}), f"variant {variant}")
+
+
+def run_one(store: Path, run: Path, variant: str, seed: int, threads: int) -> None:
+    """Train and measure one run, or what is missing of it."""
+    torch.set_num_threads(threads)
+    if (run / "card.json").exists():
+        return
+    result = train(store, run, config_of(variant, seed), progress=False)
+    if result.signal:
+        raise SystemExit(128 + result.signal)
+    with ClipStore.open(store) as opened:
+        count = len(opened)
+    options = EvaluationOptions(metrics=METRICS, features="pixels", clips=count, repeats=2, resamples=0, device="cpu")
+    middle = [path for path in sorted((run / "models").glob("*.safetensors")) if str(load_generator(path).size) == MIDDLE_SIZE]
+    if middle:
+        evaluate(middle[-1], store, options).save(run / "card-middle.json")
+    evaluate(run, store, options).save(run / "card.json")
+    print(f"{variant} seed {seed}: done", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="variants to run; default: all")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores")
+    options = parser.parse_args()
+    threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
+    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        runs = [
+            pool.submit(run_one, options.store, options.out / f"{variant}-{seed}", variant, seed, threads)
+            for seed in options.seeds  # outer: after one seed there is something of everything
+            for variant in options.only
+        ]
+        for run in runs:
+            run.result()
+
+
+if __name__ == "__main__":
+    main()
