@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from growreel.cli_bench import bench_parser, run_bench
+from growreel.cli_config import add_config, resolve_config
 from growreel.cli_evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
-from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, preset_names, to_dict
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 
@@ -51,6 +51,7 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
     commands.add_subcommand("walk", _walk_parser(), help="make a looping walk through the latent space")
     commands.add_subcommand("evaluate", evaluate_parser(), help="measure generated clips against real ones: the metric card")
     commands.add_subcommand("weights", weights_parser(), help="list, add or download the weights that some metrics need")
+    commands.add_subcommand("bench", bench_parser(arguments), help="measure this machine, stage by stage")
     commands.add_subcommand("demo", _demo_parser(), help="the whole way on procedural clips, in a few minutes")
     return parser
 
@@ -131,62 +132,16 @@ def _inspect(options: Namespace) -> int:
     return 0
 
 
-def _add_config(parser: ArgumentParser, arguments: Sequence[str]) -> None:
-    """Flags for every field of Config, with the preset's or file's values as defaults, and short names for the usual ones."""
-    parser.add_argument("--preset", default=None, help=f"start from one of {', '.join(preset_names())}")
-    parser.add_argument("--config", type=Path | None, default=None, help="start from a YAML file (a run's config.yaml, say)")
-    parser.add_argument("--target", default=None, help="short for --growth.target; replaces the stages of a preset")
-    parser.add_argument("--order", default=None, choices=["space", "time", "joint", "paper"], help="short for --growth.order")
-    parser.add_argument("--stages", default=None, help="sizes of a plan written out, 4x4x4,8x8x8,...")
-    parser.add_class_arguments(Config)
-    parser.set_defaults(to_dict(_base_config(arguments)))
-
-
-def _base_config(arguments: Sequence[str]) -> Config:
-    """The configuration that --preset or --config names; it gives the other flags their defaults, so it is looked up first."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    scan.add_argument("--preset")
-    scan.add_argument("--config")
-    try:
-        known, _ = scan.parse_known_args(arguments)
-    except argparse.ArgumentError:  # a flag without its value: the real parser says so
-        return Config()
-    if known.preset and known.config:
-        raise GrowreelError("--preset and --config: give only one of the two to start from")
-    if known.preset:
-        return load_preset(known.preset)
-    return load_config(Path(known.config)) if known.config else Config()
-
-
-def _resolve_config(options: Namespace) -> Config:
-    names = [field.name for field in dataclasses.fields(Config)]
-    tree: dict[str, Any] = {name: value for name, value in options.as_dict().items() if name in names}
-    config = from_dict(tree, "command line")
-    growth: GrowthConfig = config.growth
-    if options.stages is not None and (options.target or options.order):
-        raise GrowreelError(f"--stages {options.stages}: says all about the plan; leave --target and --order out")
-    if options.stages is not None:
-        if not options.stages.strip(" ,"):
-            raise GrowreelError(f"--stages {options.stages!r}: has no sizes; write 4x4x4,8x8x8,...")
-        growth = dataclasses.replace(
-            growth, target=None, stages=tuple(StageConfig(size) for size in options.stages.replace(",", " ").split())
-        )
-    elif options.target or options.order:
-        target = options.target or str(growth.plan().sizes[-1])
-        growth = dataclasses.replace(growth, stages=(), target=target, order=options.order or growth.order)
-    return dataclasses.replace(config, growth=growth)
-
-
 def _plan_parser(arguments: Sequence[str]) -> ArgumentParser:
     parser = ArgumentParser(usage="growreel plan [--preset NAME] [--target TxHxW] [options]", description="Print the growth plan.")
-    _add_config(parser, arguments)
+    add_config(parser, arguments)
     return parser
 
 
 def _plan(options: Namespace) -> int:
     from growreel.training.summary import plan_table
 
-    print(plan_table(_resolve_config(options)))
+    print(plan_table(resolve_config(options)))
     return 0
 
 
@@ -200,12 +155,12 @@ def _train_parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--clips", type=int | None, default=None, help="short for --training.clips")
     parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
     parser.add_argument("--allow-config-change", action="store_true", help="resume although settings differ from the run's")
-    _add_config(parser, arguments)
+    add_config(parser, arguments)
     return parser
 
 
 def _train(options: Namespace) -> int:
-    config = _resolve_config(options)
+    config = resolve_config(options)
     short = {"clips": options.clips, "eval_interval": options.eval_every}
     given = {name: value for name, value in short.items() if value is not None}
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
@@ -316,5 +271,6 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "walk": _walk,
     "evaluate": run_evaluate,
     "weights": run_weights,
+    "bench": run_bench,
     "demo": _demo,
 }

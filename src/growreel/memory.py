@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+from pathlib import Path
 
 import torch
 
@@ -26,4 +27,18 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: on CUDA the most that tensors held, else the most that the process held."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_memory(device: torch.device) -> int:
+    """Bytes held now: by tensors on CUDA, else by the process (0 where the system does not tell)."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    """A line of Linux's /proc/self/status in bytes, 0 elsewhere. (ru_maxrss starts at what the parent process held.)"""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

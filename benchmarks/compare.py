@@ -1,0 +1,195 @@
+"""growreel beside the same mathematics written straight down (plain.py), and beside other projects: speed and memory as ratios.
+
+    python benchmarks/compare.py --sizes 8x16x16,16x64x64 --out FOLDER
+    python benchmarks/compare.py --sizes 16x64x64 --minibatch 4 --peer mocogan=PEER.py --out FOLDER
+
+Everything of one size runs in turns, each in a process of its own that keeps its memory to itself. A peer's file, which is not part of
+this project, defines `Peer(seed)` with `step(clips)` (a whole training step on float32 clips [n, 3, t, h, w] in -1 to 1) and
+`sample(n, seed)`. Writes FOLDER/compare.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import plain
+import torch
+
+from growreel.bench.machine import describe_machine
+from growreel.bench.process import Remote
+from growreel.bench.report import markdown_rows, spread
+from growreel.bench.workload import StageWorkload
+from growreel.config import Config, from_dict, load_preset, to_dict
+from growreel.errors import GrowreelError
+from growreel.growth import Size
+from growreel.memory import peak_memory, resident_memory
+from growreel.training.state import TrainingState
+
+CPU = torch.device("cpu")
+
+
+class Timed:
+    """What `Remote` calls, for anything with a step and a sample."""
+
+    def __init__(self) -> None:
+        self.at_start = resident_memory(CPU)
+
+    def step(self) -> None:
+        raise NotImplementedError
+
+    def make(self, clips: int) -> None:
+        raise NotImplementedError
+
+    def train(self, fading: bool, steps: int) -> float:
+        return _seconds(self.step, steps)
+
+    def sample(self, clips: int) -> float:
+        return _seconds(lambda: self.make(1), clips)
+
+    def memory(self) -> dict[str, int]:
+        return {"peak": peak_memory(CPU), "at_start": self.at_start}
+
+
+class PlainWorkload(Timed):
+    """plain.py with the weights that growreel starts from."""
+
+    def __init__(self, tree: dict[str, Any], stage: int) -> None:
+        super().__init__()
+        state = TrainingState(from_dict(tree, "compare"), CPU)
+        sizes = state.plan.sizes
+        self.trainer = plain.PlainTrainer(state.generator.state_dict(), state.discriminator.state_dict(), state.loss.state_dict(), sizes)
+        self.stage, self.real = stage, torch.rand(state.plan.stages[stage].minibatch, 3, *sizes[stage]) * 2 - 1
+
+    def step(self) -> None:
+        self.trainer.step(self.stage, 1.0, self.real)
+
+    def make(self, clips: int) -> None:
+        latents = torch.randn(clips, self.trainer.g["dense.weight"].shape[1])
+        with torch.no_grad():
+            made = plain.generator(self.trainer.average, self.trainer.sizes, self.stage, 1.0, latents)
+            ((made.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).contiguous()
+
+
+class PeerWorkload(Timed):
+    """Another project, through the file that wraps it."""
+
+    def __init__(self, path: str, size: Size, minibatch: int) -> None:
+        super().__init__()
+        spec = importlib.util.spec_from_file_location("peer", path)
+        assert spec is not None and spec.loader is not None
+        sys.path.insert(0, str(Path(path).parent))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.peer, self.real = module.Peer(0), torch.rand(minibatch, 3, *size) * 2 - 1
+
+    def step(self) -> None:
+        self.peer.step(self.real)
+
+    def make(self, clips: int) -> None:
+        self.peer.sample(clips, 0)
+
+
+def _seconds(work: Callable[[], None], times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - started) / times
+
+
+def variants(config: Config, stage: int, peers: dict[str, str], with_plain: bool) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """What takes turns at a stage; the first is what the ratios refer to."""
+    found: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+    plan = config.growth.plan()
+    if with_plain:
+        found["plain, float32"] = (PlainWorkload, (to_dict(config), stage))
+    for precision in ("float32", "bfloat16"):
+        tree = to_dict(dataclasses.replace(config, training=dataclasses.replace(config.training, precision=precision)))
+        found[f"growreel, {precision}"] = (StageWorkload, (tree, stage, "cpu"))
+    for name, path in peers.items():
+        found[name] = (PeerWorkload, (path, plan.sizes[stage], plan.stages[stage].minibatch))
+    return found
+
+
+def measure(config: Config, stage: int, peers: dict[str, str], with_plain: bool, repeats: int) -> dict[str, dict[str, Any]]:
+    figures: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        workers = {}
+        for name, (build, arguments) in variants(config, stage, peers, with_plain).items():
+            try:
+                workers[name] = stack.enter_context(Remote(build, *arguments))
+                workers[name].call("train", False, 1)
+                figures[name] = {**workers[name].call("memory"), "train": [], "sample": []}
+                workers[name].call("sample", 1)
+            except GrowreelError as reason:
+                figures[name] = {"failed": str(reason)}
+                workers.pop(name, None)
+        for _ in range(repeats):
+            for name, worker in workers.items():
+                figures[name]["train"].append(worker.call("train", False, 1))
+                figures[name]["sample"].append(worker.call("sample", 1))
+                figures[name]["peak"] = max(figures[name]["peak"], worker.call("memory")["peak"])
+                print(stage, name, figures[name]["train"][-1], figures[name]["sample"][-1], file=sys.stderr, flush=True)
+    return figures
+
+
+def table(figures: dict[str, dict[str, Any]]) -> list[str]:
+    """Seconds, and how many times as fast, and how much of the memory, as the first one."""
+    rows = [("", "step of both networks, s", "ratio", "peak memory, GB", "share", "one clip sampled, s", "ratio")]
+    first: dict[str, Any] | None = None
+    for name, each in figures.items():
+        if "failed" in each:
+            rows.append((name, each["failed"].splitlines()[-1], "", "", "", "", ""))
+            continue
+        first = first or each
+        held, reference = (one["peak"] - one["at_start"] for one in (each, first))
+        ratios = [f"{statistics.median([a / b for a, b in zip(first[w], each[w], strict=True)]):.2f}" for w in ("train", "sample")]
+        rows.append(
+            (name, spread(each["train"]), ratios[0], f"{held / 1e9:.2f}", f"{held / reference:.2f}", spread(each["sample"]), ratios[1])
+        )
+    return markdown_rows(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--preset", default="trailerfaces-256", help="whose networks and plan")
+    parser.add_argument("--sizes", required=True, help="stages, with commas")
+    parser.add_argument("--minibatch", type=int, default=None, help="default: the plan's")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE", help="another project")
+    parser.add_argument("--no-plain", action="store_true", help="leave plain.py out")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    config = load_preset(options.preset)
+    config = dataclasses.replace(
+        config,
+        growth=dataclasses.replace(config.growth, minibatch=options.minibatch),
+        network=dataclasses.replace(config.network, image_channels=3),
+    )
+    plan = config.growth.plan()
+    peers = dict(peer.split("=", 1) for peer in options.peer)
+    found, pages = {}, []
+    for text in options.sizes.split(","):
+        stage = plan.sizes.index(Size.parse(text))
+        found[text] = measure(config, stage, peers, not options.no_plain, options.repeats)
+        pages += [f"### {text}, minibatch {plan.stages[stage].minibatch}", "", *table(found[text]), ""]
+    facts = {"date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"), **describe_machine(CPU), "repeats": options.repeats}
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "compare.json").write_text(json.dumps({"facts": facts, "command": sys.argv[1:], "sizes": found}, indent=2) + "\n")
+    pages.insert(0, ", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
+    (options.out / "compare.md").write_text("\n".join(pages))
+    print("\n".join(pages))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Operations and bytes of a piece of PyTorch code, counted while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+
+def count(work: Callable[[], Any]) -> dict[str, int]:
+    """`flops`: multiplications and additions of convolutions and matrix products. `bytes`: every operator's tensors, in and out.
+
+    The bytes are what goes through memory if no operator finds its input in a cache, so a fraction of the copy rate above 1 is possible.
+    """
+    counter = _Counter()
+    with counter:
+        work()
+    return {"flops": counter.flops, "bytes": counter.bytes}
+
+
+class _Counter(TorchDispatchMode):
+    """(PyTorch's FlopCounterMode hooks into the autograd graph, which a gradient penalty's inner backward pass does not survive.)"""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if not func.is_view:
+            tensors = (leaf for leaf in tree_iter((args, kwargs, result)) if isinstance(leaf, Tensor))
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        if func.overloadpacket in flop_registry:
+            self.flops += flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
+        return result

@@ -1,0 +1,75 @@
+"""What this machine can do at best: rates that the measured ones are held against."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from growreel.version import installed_version
+
+
+class Yardsticks:
+    """Rates of one device; every call measures anew.
+
+    Args:
+        device: to measure.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.side = 8192 if device.type == "cuda" else 3072
+        self.repeats = 20 if device.type == "cuda" else 2
+        self.block = torch.ones(2**26, dtype=torch.float32, device=device)  # 256 MiB, beyond every cache
+        self.target = torch.empty_like(self.block)
+        self.matrices = {dtype: torch.ones(self.side, self.side, dtype=dtype, device=device) for dtype in (torch.float32, torch.bfloat16)}
+
+    def matrix_rate(self, dtype: torch.dtype) -> float:
+        """Floating-point operations a second of a product of two large square matrices."""
+        matrix = self.matrices[dtype]
+        return 2 * self.side**3 / self._seconds(lambda: matrix @ matrix)
+
+    def copy_rate(self) -> float:
+        """Bytes a second, read and written, of copying a large block."""
+        return 2 * self.block.numel() * self.block.element_size() / self._seconds(lambda: self.target.copy_(self.block))
+
+    def _seconds(self, work: Any) -> float:
+        work()
+        synchronize(self.device)
+        started = time.perf_counter()
+        for _ in range(self.repeats):
+            work()
+        synchronize(self.device)
+        return (time.perf_counter() - started) / self.repeats
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Facts that a reader of figures must know."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "bfloat16": bool(torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()),
+        "amx": bool(torch.cpu._is_amx_tile_supported()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "growreel": installed_version("growreel"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,86 @@
+"""What is measured at one stage of a plan: steps of training, and sampling, exactly as `train` and `sample` do them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from growreel.bench.counting import count
+from growreel.bench.machine import synchronize
+from growreel.config import from_dict
+from growreel.growth import Position
+from growreel.memory import keep_freed_memory, peak_memory, resident_memory
+from growreel.randomness import latents_of_seeds
+from growreel.sampling import CLIPS_AT_A_TIME, clips_of_latents
+from growreel.training.state import TrainingState
+from growreel.training.step import discriminator_step, fade_real, generator_step
+
+FADE_ALPHA = 0.5
+
+
+class StageWorkload:
+    """Networks, optimisers and one minibatch of noise as real clips, at one stage.
+
+    Args:
+        tree: of the configuration; precision and channels are settled.
+        stage: index into the plan.
+        device: as PyTorch names it.
+    """
+
+    def __init__(self, tree: dict[str, Any], stage: int, device: str) -> None:
+        self.device = torch.device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        else:
+            torch.backends.cudnn.allow_tf32 = False  # as `train`
+        self.memory_at_start = resident_memory(self.device)
+        self.config = from_dict(tree, "bench")
+        self.state = TrainingState(self.config, self.device)
+        self.stage, self.minibatch = stage, self.state.plan.stages[stage].minibatch
+        size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
+        rng = torch.Generator().manual_seed(0)
+        self.real = (torch.rand(self.minibatch, channels, *size, generator=rng) * 2 - 1).to(self.device)
+        together = CLIPS_AT_A_TIME.get(self.device.type, 1)
+        self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
+
+    def train(self, fading: bool, steps: int) -> float:
+        """Seconds a step: `critic_steps` of the discriminator and one of the generator."""
+        fading = fading and self.stage > 0
+        position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
+        return self._seconds(lambda: self._step(position), steps)
+
+    def sample(self, batches: int) -> float:
+        """Seconds a batch of clips, from latents to bytes; `batch` says how many those are."""
+        return self._seconds(self._sample, batches)
+
+    def batch(self) -> int:
+        return len(self.latents)
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Operations and bytes of a training step, and of sampling a batch."""
+        return {"train": count(lambda: self._step(Position(self.stage, "stable", 1.0))), "sample": count(self._sample)}
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: the most so far, and what the process held before it had networks."""
+        return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
+
+    def _step(self, position: Position) -> None:
+        for _ in range(self.config.training.critic_steps):
+            discriminator_step(self.state, fade_real(self.real, self.state, position), position, self.minibatch, self.config)
+            self.state.clips_shown += self.minibatch
+        generator_step(self.state, position, self.minibatch, self.config)
+
+    def _sample(self) -> None:
+        for _ in clips_of_latents(self.state.ema, Position(self.stage, "stable", 1.0), self.latents, 1.0, self.config.training.precision):
+            pass
+
+    def _seconds(self, work: Callable[[], None], times: int) -> float:
+        synchronize(self.device)
+        started = time.perf_counter()
+        for _ in range(times):
+            work()
+        synchronize(self.device)
+        return (time.perf_counter() - started) / times
