@@ -1,0 +1,58 @@
+"""Train the model that comes with growreel: procedural shapes at 16x32x32, from published_model.yaml.
+
+    python studies/published_model.py --out FOLDER
+
+Interrupted, the same command goes on. Writes FOLDER/run, FOLDER/card.json and .md, and FOLDER/judged.json, the share of clips that the
+judge by rule accepts; `src/growreel/pretrained/` holds the last model file, this configuration and the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from growreel.config import load_config
+from growreel.data.shapes import shape_clips
+from growreel.data.store import ClipStore
+from growreel.data.writer import write_store
+from growreel.durable import replace_text
+from growreel.evaluation.shapes_judge import judge
+from growreel.models.files import load_generator
+from growreel.sampling import generate
+from growreel.scoring.evaluate import evaluate
+from growreel.scoring.options import EvaluationOptions
+from growreel.training.loop import train
+
+CLIPS, JUDGED = 4096, 512
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    config = load_config(Path(__file__).with_name("published_model.yaml"))
+    size, store = config.growth.plan().sizes[-1], options.out / "clips"
+    if not (store / "index.json").exists():
+        write_store(store, shape_clips(CLIPS, size), fps=16.0)
+    result = train(store, options.out / "run", config)
+    if result.signal:
+        raise SystemExit(128 + result.signal)
+    model = load_generator(options.out / "run")
+    made = judge(generate(model, range(JUDGED)))
+    with ClipStore.open(store) as opened:
+        real = judge(opened.read(range(JUDGED), size))
+    shares = {
+        name: {part: float(getattr(verdict, part).mean()) for part in ("accepted", "one_blob", "right_color", "continuous")}
+        for name, verdict in (("generated", made), ("real", real))
+    }
+    replace_text(options.out / "judged.json", json.dumps(shares, indent=2) + "\n")
+    print(json.dumps(shares, indent=2))
+    settings = EvaluationOptions(metrics=("swd", "swd3d", "motion", "prdc", "memory"), features="pixels", clips=JUDGED)
+    card = evaluate(options.out / "run", store, settings)
+    card.save(options.out / "card.json")
+    print(card.table())
+
+
+if __name__ == "__main__":
+    main()
