@@ -113,33 +113,50 @@ def variants(config: Config, stage: int, peers: dict[str, str], with_plain: bool
     plan = config.growth.plan()
     if with_plain:
         found["plain, float32"] = (PlainWorkload, (to_dict(config), stage))
-    for precision in ("float32", "bfloat16"):
-        tree = to_dict(dataclasses.replace(config, training=dataclasses.replace(config.training, precision=precision)))
-        found[f"growreel, {precision}"] = (StageWorkload, (tree, stage, "cpu"))
+    saving = "growreel, bfloat16, microbatch 4, recompute_voxels 16384"
+    for name in ("growreel, float32", "growreel, bfloat16", saving):
+        tree = to_dict(config)
+        tree["training"]["precision"] = name.split(", ")[1]
+        if name == saving:
+            tree["growth"]["microbatch"], tree["training"]["recompute_voxels"] = 4, 16384
+        found[name] = (StageWorkload, (tree, stage, "cpu"))
     for name, path in peers.items():
         found[name] = (PeerWorkload, (path, plan.sizes[stage], plan.stages[stage].minibatch))
     return found
 
 
-def measure(config: Config, stage: int, peers: dict[str, str], with_plain: bool, repeats: int) -> dict[str, dict[str, Any]]:
-    figures: dict[str, dict[str, Any]] = {}
+def measure(
+    config: Config, stage: int, peers: dict[str, str], with_plain: bool, repeats: int, alone: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Rounds in turns. `alone`: a process lives for its own turn only, for sizes at which several together have no room."""
+    found = variants(config, stage, peers, with_plain)
+    figures: dict[str, dict[str, Any]] = {name: {"train": [], "sample": [], "peak": 0, "at_start": 0} for name in found}
+
+    def turn(name: str, worker: Remote) -> None:
+        each = figures[name]
+        each["train"].append(worker.call("train", False, 1))
+        each["sample"].append(worker.call("sample", 1))
+        memory = worker.call("memory")
+        each["peak"], each["at_start"] = max(each["peak"], memory["peak"]), memory["at_start"]
+        print(stage, name, each["train"][-1], each["sample"][-1], file=sys.stderr, flush=True)
+
     with ExitStack() as stack:
-        workers = {}
-        for name, (build, arguments) in variants(config, stage, peers, with_plain).items():
-            try:
-                workers[name] = stack.enter_context(Remote(build, *arguments))
-                workers[name].call("train", False, 1)
-                figures[name] = {**workers[name].call("memory"), "train": [], "sample": []}
-                workers[name].call("sample", 1)
-            except GrowreelError as reason:
-                figures[name] = {"failed": str(reason)}
-                workers.pop(name, None)
+        workers: dict[str, Remote] = {}
         for _ in range(repeats):
-            for name, worker in workers.items():
-                figures[name]["train"].append(worker.call("train", False, 1))
-                figures[name]["sample"].append(worker.call("sample", 1))
-                figures[name]["peak"] = max(figures[name]["peak"], worker.call("memory")["peak"])
-                print(stage, name, figures[name]["train"][-1], figures[name]["sample"][-1], file=sys.stderr, flush=True)
+            for name, (build, arguments) in found.items():
+                if "failed" in figures[name]:
+                    continue
+                try:
+                    if alone or name not in workers:
+                        workers[name] = worker = Remote(build, *arguments)
+                        stack.callback(worker.close)
+                        worker.call("train", False, 1)
+                        worker.call("sample", 1)
+                    turn(name, workers[name])
+                    if alone:
+                        workers[name].close()
+                except GrowreelError as reason:
+                    figures[name] = {"failed": str(reason)}
     return figures
 
 
@@ -166,6 +183,7 @@ def main() -> None:
     parser.add_argument("--sizes", required=True, help="stages, with commas")
     parser.add_argument("--minibatch", type=int, default=None, help="default: the plan's")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE", help="another project")
+    parser.add_argument("--alone", action="store_true", help="one process at a time, for sizes that fill the memory")
     parser.add_argument("--no-plain", action="store_true", help="leave plain.py out")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
@@ -181,7 +199,7 @@ def main() -> None:
     found, pages = {}, []
     for text in options.sizes.split(","):
         stage = plan.sizes.index(Size.parse(text))
-        found[text] = measure(config, stage, peers, not options.no_plain, options.repeats)
+        found[text] = measure(config, stage, peers, not options.no_plain, options.repeats, options.alone)
         pages += [f"### {text}, minibatch {plan.stages[stage].minibatch}", "", *table(found[text]), ""]
     facts = {"date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"), **describe_machine(CPU), "repeats": options.repeats}
     options.out.mkdir(parents=True, exist_ok=True)

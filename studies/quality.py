@@ -68,6 +68,8 @@ VARIANTS: dict[str, Sequence[dict[str, Any]]] = {
     "swgan-slope": (PAPER_ORDER, loss("swgan", feature_penalty="slope")),
     "swgan-none": (PAPER_ORDER, loss("swgan", feature_penalty="none")),
     "wgan-gp": (PAPER_ORDER, loss("wgan-gp")),
+    "precision-float32": (PAPER_ORDER, {"training": {"precision": "float32"}}),
+    "penalty-interval-4": (PAPER_ORDER, {"loss": {"penalty_interval": 4}}),
     "order-joint": (grown("4x4x4", "8x8x8", "16x16x16"),),
     "order-space": (grown("4x4x4", "4x8x8", "4x16x16", "8x16x16", "16x16x16"),),
     "order-time": (grown("4x4x4", "8x4x4", "16x4x4", "16x8x8", "16x16x16"),),

@@ -169,12 +169,15 @@ def _train(options: Namespace) -> int:
     result = train(options.store, options.out, config, allow_config_change=options.allow_config_change)
     how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
     if result.is_first_process:
-        print(f"{how}: {result.clips_shown} clips shown; models and samples are in {options.out}")
+        peak = result.peak_memory / 1e9
+        print(f"{how}: {result.clips_shown} clips shown, at most {peak:.2f} GB of memory; models and samples are in {options.out}")
     return 128 + result.signal if result.signal else 0
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="a .safetensors file, or a run folder for its newest")
+    parser.add_argument(
+        "model", type=Path, help="a .safetensors file, a run folder for its newest, or shapes-16x32x32, which comes with growreel"
+    )
     parser.add_argument("--out", type=Path, required=True, help=".mp4, .gif, .webp, .png or .npy")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow")
     parser.add_argument("--truncation", type=float, default=1.0, help="below 1: fewer surprises, less variety")

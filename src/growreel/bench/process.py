@@ -35,6 +35,10 @@ class Remote:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; a second call does nothing more."""
         self._connection.close()
         self._process.join(10)
         self._process.kill()

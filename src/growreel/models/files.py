@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,7 @@ from growreel.growth import Position, Size
 from growreel.models import Generator, build_generator
 
 FORMAT = "growreel-generator-1"
+PRETRAINED = Path(str(resources.files("growreel"))) / "pretrained"
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,19 @@ def save_model(path: Path, generator: Generator, config: Config, clips_shown: in
 
 
 def load_generator(path: str | Path) -> LoadedGenerator:
-    """Load a model file, or the newest one of a run folder, on the CPU.
+    """Load a model file, the newest one of a run folder, or a model that comes with growreel by its name, on the CPU.
 
     Raises GrowreelError if there is no such file or it is not a growreel model file.
     """
     path = Path(path)
+    if not path.exists() and str(path) in pretrained_names():
+        path = PRETRAINED / f"{path}.safetensors"
     if path.is_dir():
         path = newest_model(path)
     if not path.is_file():
-        raise GrowreelError(f"{path}: there is no such model file; give a .safetensors file or a run folder")
+        raise GrowreelError(
+            f"{path}: there is no such model file; give a .safetensors file, a run folder, or {' or '.join(pretrained_names())}"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -107,6 +113,11 @@ def load_generator(path: str | Path) -> LoadedGenerator:
         fps=float(header["fps"]),
         license=header["license"],
     )
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models that come with growreel."""
+    return sorted(entry.name.removesuffix(".safetensors") for entry in PRETRAINED.iterdir() if entry.name.endswith(".safetensors"))
 
 
 def newest_model(run: Path) -> Path:

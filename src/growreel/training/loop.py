@@ -41,11 +41,13 @@ class TrainResult:
         clips_shown: real clips shown so far, over all calls.
         signal: what stopped it, if it did not reach its end.
         is_first_process: whether this process is the one that speaks for all.
+        peak_memory: most bytes that this process held in this call; on a card, that tensors held.
     """
 
     clips_shown: int
     signal: signal.Signals | None
     is_first_process: bool
+    peak_memory: int
 
 
 def train(
@@ -150,7 +152,7 @@ class _Loop:
                 except Diverged as reason:
                     self._roll_back(reason)
         stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
-        return TrainResult(self.state.clips_shown, stopped_by, self.is_first)
+        return TrainResult(self.state.clips_shown, stopped_by, self.is_first, peak_memory(self.state.device))
 
     def _step(self) -> None:
         """`critic_steps` of the discriminator on new real clips, one of the generator."""
