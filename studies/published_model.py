@@ -2,14 +2,15 @@
 
     python studies/published_model.py --out FOLDER
 
-Interrupted, the same command goes on. Writes FOLDER/run, FOLDER/card.json and .md, and FOLDER/judged.json, the share of clips that the
-judge by rule accepts; `src/growreel/pretrained/` holds the last model file, this configuration and the card.
+Interrupted, the same command goes on. Writes FOLDER/run, FOLDER/card.json and .md, FOLDER/judged.json (the share of clips that the
+judge by rule accepts), and as FOLDER/shapes-16x32x32.* what lies in `src/growreel/pretrained/`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from growreel.config import load_config
@@ -18,13 +19,24 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.durable import replace_text
 from growreel.evaluation.shapes_judge import judge
-from growreel.models.files import load_generator
+from growreel.models.files import load_generator, save_model
 from growreel.sampling import generate
 from growreel.scoring.evaluate import evaluate
 from growreel.scoring.options import EvaluationOptions
 from growreel.training.loop import train
 
 CLIPS, JUDGED = 4096, 512
+
+
+def publish(run: Path, folder: Path) -> None:
+    """Copy what belongs into src/growreel/pretrained: the model, now with its licence, its configuration and its statistics."""
+    model = load_generator(run)
+    name = f"shapes-{model.size}"
+    save_model(folder / f"{name}.safetensors", model.generator, model.config, model.clips_shown, model.fps, license="Apache-2.0")
+    shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
+    shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
+    for file in ("card.json", "card.md", "judged.json"):
+        shutil.copyfile(run.parent / file, folder / f"{name}.{file}")
 
 
 def main() -> None:
@@ -52,6 +64,7 @@ def main() -> None:
     card = evaluate(options.out / "run", store, settings)
     card.save(options.out / "card.json")
     print(card.table())
+    publish(options.out / "run", options.out)
 
 
 if __name__ == "__main__":

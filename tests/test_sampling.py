@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 
 import growreel
 from conftest import colored, tiny_config
-from growreel.config import StageConfig
+from growreel.config import StageConfig, load_config
 from growreel.errors import GrowreelError
+from growreel.evaluation.shapes_judge import judge
 from growreel.models import build_generator
-from growreel.models.files import LoadedGenerator, load_generator, save_model
+from growreel.models.files import PRETRAINED, LoadedGenerator, load_generator, pretrained_names, save_model
 from growreel.sampling import CLIPS_AT_A_TIME, generate, stream, walk, write_samples
 
 
@@ -168,3 +169,16 @@ def test_files_that_are_no_models(model_path: Path, tmp_path: Path) -> None:
     cut.write_bytes(model_path.read_bytes()[:-100])
     with pytest.raises(GrowreelError, match=r"cut.safetensors: is not a growreel model file"):
         load_generator(cut)
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_models_that_come_with_growreel(name: str) -> None:
+    """They load by name, fit in ten megabytes, lie beside their configuration and card, and make what they were shown."""
+    model = growreel.load_generator(name)
+    assert f"shapes-{model.size}" == name and model.license == "Apache-2.0"
+    assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 10e6
+    assert load_config(PRETRAINED / f"{name}.yaml") == model.config
+    assert (PRETRAINED / f"{name}.card.json").exists() and (PRETRAINED / f"{name}.stats.jsonl").exists()
+    assert judge(growreel.generate(model, range(48))).accepted.mean() > 0.5
+    with pytest.raises(GrowreelError, match=f"nothing: there is no such model file.*{name}"):
+        load_generator("nothing")
