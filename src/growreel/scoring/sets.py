@@ -19,7 +19,7 @@ from growreel.sampling import GeneratedClips
 from growreel.scoring.options import EvaluationOptions
 
 SEEDS_APART = 10**6
-"""Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first."""
+"""Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first (in float32)."""
 
 
 @dataclass(frozen=True)
