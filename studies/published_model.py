@@ -13,6 +13,8 @@ import json
 import shutil
 from pathlib import Path
 
+from quality_report import without_folders
+
 from growreel.config import load_config
 from growreel.data.shapes import shape_clips
 from growreel.data.store import ClipStore
@@ -36,7 +38,7 @@ def publish(run: Path, folder: Path) -> None:
     shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
     shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
     for file in ("card.json", "card.md", "judged.json"):
-        shutil.copyfile(run.parent / file, folder / f"{name}.{file}")
+        (folder / f"{name}.{file}").write_text(without_folders((run.parent / file).read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def main() -> None:

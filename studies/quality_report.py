@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,19 @@ def curves(runs: Path, path: Path) -> None:
     path.write_text("\n".join([*parts, "</svg>", ""]), encoding="utf-8")
 
 
+def without_folders(text: str) -> str:
+    """Absolute paths cut down to their last name."""
+    return re.sub(r"(?<![\w.:/])/(?:[\w.-]+/)+([\w.-]+)", r"\1", text)
+
+
 def keep(runs: Path, folder: Path) -> None:
-    """Configuration and cards of every finished run."""
+    """Configuration and cards of every finished run; of paths only the last name, the rest is this machine's affair."""
     for card in sorted(runs.glob("*/card.json")):
         place = folder / card.parent.name
         place.mkdir(parents=True, exist_ok=True)
         for name in ("config.yaml", "card.json", "card-middle.json"):
             if (card.parent / name).exists():
-                shutil.copyfile(card.parent / name, place / name)
+                (place / name).write_text(without_folders((card.parent / name).read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def main() -> None:
