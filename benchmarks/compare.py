@@ -17,7 +17,6 @@ import importlib.util
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 import plain
 import torch
 
-from growreel.bench.machine import describe_machine
+from growreel.bench.machine import describe_machine, seconds_each
 from growreel.bench.process import Remote
 from growreel.bench.report import markdown_rows, spread
 from growreel.bench.workload import StageWorkload
@@ -48,14 +47,14 @@ class Timed:
     def step(self) -> None:
         raise NotImplementedError
 
-    def make(self, clips: int) -> None:
+    def make(self) -> None:
         raise NotImplementedError
 
     def train(self, fading: bool, steps: int) -> float:
-        return _seconds(self.step, steps)
+        return seconds_each(self.step, steps, CPU)
 
     def sample(self, clips: int) -> float:
-        return _seconds(lambda: self.make(1), clips)
+        return seconds_each(self.make, clips, CPU)
 
     def memory(self) -> dict[str, int]:
         return {"peak": peak_memory(CPU), "at_start": self.at_start}
@@ -74,8 +73,8 @@ class PlainWorkload(Timed):
     def step(self) -> None:
         self.trainer.step(self.stage, 1.0, self.real)
 
-    def make(self, clips: int) -> None:
-        latents = torch.randn(clips, self.trainer.g["dense.weight"].shape[1])
+    def make(self) -> None:
+        latents = torch.randn(1, self.trainer.g["dense.weight"].shape[1])
         with torch.no_grad():
             made = plain.generator(self.trainer.average, self.trainer.sizes, self.stage, 1.0, latents)
             ((made.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).contiguous()
@@ -96,15 +95,8 @@ class PeerWorkload(Timed):
     def step(self) -> None:
         self.peer.step(self.real)
 
-    def make(self, clips: int) -> None:
-        self.peer.sample(clips, 0)
-
-
-def _seconds(work: Callable[[], None], times: int) -> float:
-    started = time.perf_counter()
-    for _ in range(times):
-        work()
-    return (time.perf_counter() - started) / times
+    def make(self) -> None:
+        self.peer.sample(1, 0)
 
 
 def variants(config: Config, stage: int, peers: dict[str, str], with_plain: bool) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:

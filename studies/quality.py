@@ -51,7 +51,7 @@ BASE: dict[str, Any] = {
 
 def grown(*sizes: str) -> dict[str, Any]:
     """A plan that shows CLIPS_BEFORE clips before the last size, in equal shares, a quarter of each share fading in."""
-    share = CLIPS_BEFORE // max(1, len(sizes) - 1)
+    share = CLIPS_BEFORE // (len(sizes) - 1)
     first, *between, last = sizes
     stages = [{"size": first, "stable_clips": share}]
     stages += [{"size": size, "fade_clips": share // 4, "stable_clips": share - share // 4} for size in between]

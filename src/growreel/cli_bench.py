@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from growreel.cli_config import add_config, resolve_config
+from growreel.durable import markdown_beside
 from growreel.growth import Size
 
 BENCH_PRESET = "trailerfaces-256"
@@ -35,11 +36,10 @@ def _bench_arguments(arguments: Sequence[str]) -> Sequence[str]:
 
 def run_bench(options: Namespace) -> int:
     """Measure, print the table, write the files."""
-    from growreel.bench.report import table_beside
     from growreel.bench.run import bench
 
     if options.out is not None:
-        table_beside(options.out)  # a wrong name is found now, not after minutes
+        markdown_beside(options.out, "--out")  # a wrong name is found now, not after minutes
     sizes = None if options.sizes is None else [Size.parse(size, "--sizes") for size in options.sizes.replace(",", " ").split()]
     report = bench(resolve_config(options), sizes=sizes, repeats=options.repeats, store=options.store)
     print(report.table())

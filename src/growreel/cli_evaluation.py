@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.durable import markdown_beside
 from growreel.errors import GrowreelError
 
 
@@ -44,12 +45,11 @@ def evaluate_parser() -> ArgumentParser:
 
 def run_evaluate(options: Namespace) -> int:
     """Measure, print the table, write the card. Returns the exit code."""
-    from growreel.evaluation.card import markdown_beside
     from growreel.scoring.evaluate import evaluate
     from growreel.scoring.options import EvaluationOptions
 
     if options.card is not None:
-        markdown_beside(options.card)  # a wrong name is found now, not after an hour
+        markdown_beside(options.card, "--card")  # a wrong name is found now, not after an hour
     names = None if options.metrics is None else tuple(name.strip() for name in options.metrics.split(",") if name.strip())
     shared = {name: options[name] for name in EvaluationOptions.__dataclass_fields__ if name != "metrics"}
     card = evaluate(

@@ -19,6 +19,8 @@ import yaml
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Order, Size, Stage, ladder
 
+Precision = Literal["float32", "bfloat16", "auto"]
+
 
 def _check_range(field: str, value: float, *, least: float, most: float = math.inf) -> None:
     """Raise GrowreelError naming the flag unless least <= value <= most; NaN is never in range."""
@@ -215,7 +217,7 @@ class TrainingConfig:
     """Decay per step of the generator's moving average, which is what is sampled and saved."""
     mirror: bool = True
     """Mirror half of the clips left to right, whole clips at a time."""
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    precision: Precision = "float32"
     """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
     error); `auto`: bfloat16 where the device has it."""
     recompute_voxels: int | None = None

@@ -32,6 +32,23 @@ def replace_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def markdown_beside(path: Path, flag: str) -> Path:
+    """Where the Markdown of a report goes whose JSON goes to `path`. Raises GrowreelError, naming `flag`, unless that ends in .json."""
+    if path.suffix != ".json":
+        raise GrowreelError(f"{flag} {path}: must end in .json; the Markdown is written beside it")
+    return path.with_suffix(".md")
+
+
+def write_report(path: Path, flag: str, json_text: str, markdown: str) -> list[Path]:
+    """Write a report's JSON to `path` and its Markdown beside it. Returns both paths; raises as `markdown_beside` and `writing` do."""
+    page = markdown_beside(path, flag)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json_text)
+        replace_text(page, markdown)
+    return [path, page]
+
+
 def sync_folder(folder: Path) -> None:
     """Make what was renamed in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

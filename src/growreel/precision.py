@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "bfloat16", "auto"]
+from growreel.config import Precision
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +19,38 @@ class Yardsticks:
 
     Args:
         device: to measure.
+        dtype: of the matrices.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device = device
         self.side = 8192 if device.type == "cuda" else 3072
         self.repeats = 20 if device.type == "cuda" else 2
         self.block = torch.ones(2**26, dtype=torch.float32, device=device)  # 256 MiB, beyond every cache
         self.target = torch.empty_like(self.block)
-        self.matrices = {dtype: torch.ones(self.side, self.side, dtype=dtype, device=device) for dtype in (torch.float32, torch.bfloat16)}
+        self.matrix = torch.ones(self.side, self.side, dtype=dtype, device=device)
 
-    def matrix_rate(self, dtype: torch.dtype) -> float:
+    def matrix_rate(self) -> float:
         """Floating-point operations a second of a product of two large square matrices."""
-        matrix = self.matrices[dtype]
-        return 2 * self.side**3 / self._seconds(lambda: matrix @ matrix)
+        return 2 * self.side**3 / self._warm_seconds(lambda: self.matrix @ self.matrix)
 
     def copy_rate(self) -> float:
         """Bytes a second, read and written, of copying a large block."""
-        return 2 * self.block.numel() * self.block.element_size() / self._seconds(lambda: self.target.copy_(self.block))
+        return 2 * self.block.numel() * self.block.element_size() / self._warm_seconds(lambda: self.target.copy_(self.block))
 
-    def _seconds(self, work: Any) -> float:
+    def _warm_seconds(self, work: Callable[[], Any]) -> float:
         work()
-        synchronize(self.device)
-        started = time.perf_counter()
-        for _ in range(self.repeats):
-            work()
-        synchronize(self.device)
-        return (time.perf_counter() - started) / self.repeats
+        return seconds_each(work, self.repeats, self.device)
+
+
+def seconds_each(work: Callable[[], Any], times: int, device: torch.device) -> float:
+    """Seconds that `work` takes, on average over `times` calls in a row; no call before them warms up."""
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(times):
+        work()
+    synchronize(device)
+    return (time.perf_counter() - started) / times
 
 
 def synchronize(device: torch.device) -> None:

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from growreel.durable import replace_text, writing
-from growreel.errors import GrowreelError
+from growreel.durable import write_report
 
 FORMAT = "growreel-bench-1"
 
@@ -108,12 +107,7 @@ class BenchReport:
 
     def save(self, path: Path) -> list[Path]:
         """Write the JSON to `path`, which ends in .json, and the table beside it as .md. Returns both paths."""
-        page = table_beside(path)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")
-            replace_text(page, self.table() + "\n")
-        return [path, page]
+        return write_report(path, "--out", json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", self.table() + "\n")
 
     def _forecast(self) -> str:
         hours = [stage.hours() for stage in self.stages]
@@ -126,13 +120,6 @@ class BenchReport:
     def _fractions(stage: StageFigures, what: str, rate: float, matrix: float, copy: float) -> str:
         counted = stage.operations[what]
         return f"{counted['flops'] * rate / matrix:.0%} / {counted['bytes'] * rate / copy:.0%}"
-
-
-def table_beside(path: Path) -> Path:
-    """Where the table of a report goes whose JSON goes to `path`. Raises GrowreelError unless that ends in .json."""
-    if path.suffix != ".json":
-        raise GrowreelError(f"--out {path}: must end in .json; the table is written beside it")
-    return path.with_suffix(".md")
 
 
 def markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -74,7 +74,7 @@ class _Stages:
 
     def __init__(self, config: Config, store: ClipStore, device: torch.device, repeats: int, report: BenchReport) -> None:
         self.config, self.store, self.device, self.repeats, self.report = config, store, device, repeats, report
-        self.yardsticks = Yardsticks(device)
+        self.yardsticks = Yardsticks(device, dtype_of(config.training.precision, device))
 
     def measure(self, number: int, stage: Stage) -> StageFigures:
         """Rounds at one stage, with a process of its own for the networks."""
@@ -89,7 +89,6 @@ class _Stages:
 
     def _measure(self, figures: StageFigures, worker: Remote, batches: ClipBatches, stage: Stage, fades: bool) -> None:
         clips = stage.minibatch * self.config.training.critic_steps
-        dtype = dtype_of(self.config.training.precision, self.device)
         steps = _times(worker, "train", False)
         memory = worker.call("memory")  # now, while it is that of training alone
         figures.peak, figures.at_start = memory["peak"], memory["at_start"]
@@ -98,7 +97,7 @@ class _Stages:
         for what, each in worker.call("counted").items():
             figures.operations[what] = {name: total / (clips if what == "train" else made) for name, total in each.items()}
         for _ in range(self.repeats):
-            self.report.matrix_rates.append(self.yardsticks.matrix_rate(dtype))
+            self.report.matrix_rates.append(self.yardsticks.matrix_rate())
             self.report.copy_rates.append(self.yardsticks.copy_rate())
             figures.train.append(clips / worker.call("train", False, steps))
             if fades:

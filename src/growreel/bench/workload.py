@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from growreel.bench.counting import count
-from growreel.bench.machine import synchronize
+from growreel.bench.machine import seconds_each
 from growreel.config import from_dict
 from growreel.growth import Position
 from growreel.memory import keep_freed_memory, peak_memory, resident_memory
@@ -50,11 +48,11 @@ class StageWorkload:
         """Seconds a step: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0
         position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
-        return self._seconds(lambda: self._step(position), steps)
+        return seconds_each(lambda: self._step(position), steps, self.device)
 
     def sample(self, batches: int) -> float:
         """Seconds a batch of clips, from latents to bytes; `batch` says how many those are."""
-        return self._seconds(self._sample, batches)
+        return seconds_each(self._sample, batches, self.device)
 
     def batch(self) -> int:
         return len(self.latents)
@@ -76,11 +74,3 @@ class StageWorkload:
     def _sample(self) -> None:
         for _ in clips_of_latents(self.state.ema, Position(self.stage, "stable", 1.0), self.latents, 1.0, self.config.training.precision):
             pass
-
-    def _seconds(self, work: Callable[[], None], times: int) -> float:
-        synchronize(self.device)
-        started = time.perf_counter()
-        for _ in range(times):
-            work()
-        synchronize(self.device)
-        return (time.perf_counter() - started) / times

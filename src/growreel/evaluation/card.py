@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from growreel.durable import replace_text, writing
+from growreel.durable import write_report
 from growreel.errors import GrowreelError
 
 FORMAT = "growreel-metric-card-1"
@@ -142,12 +142,7 @@ class MetricCard:
 
     def save(self, path: Path) -> list[Path]:
         """Write the JSON to `path`, which ends in .json, and the Markdown beside it. Returns both paths."""
-        page = markdown_beside(path)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(path, self.to_json())
-            replace_text(page, self.markdown())
-        return [path, page]
+        return write_report(path, "--card", self.to_json(), self.markdown())
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for result in self.results:
@@ -162,13 +157,6 @@ class MetricCard:
                     result.better,
                     clips,
                 )
-
-
-def markdown_beside(path: Path) -> Path:
-    """Where the Markdown of a card goes whose JSON goes to `path`. Raises GrowreelError unless that ends in .json."""
-    if path.suffix != ".json":
-        raise GrowreelError(f"--card {path}: must end in .json; the Markdown is written beside it")
-    return path.with_suffix(".md")
 
 
 def _set_line(name: str, facts: dict[str, Any]) -> str:
