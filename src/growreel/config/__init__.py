@@ -1,0 +1,26 @@
+"""Everything that can be set. Pure Python: a machine without a command-line parser, or without torch, can read and write configurations."""
+
+from growreel.config.files import from_dict, load_config, load_preset, preset_names, to_dict, to_yaml
+from growreel.config.growth import GrowthConfig, StageConfig, paper_minibatch
+from growreel.config.loss import LossConfig, SlicedConfig, WassersteinGPConfig
+from growreel.config.schema import Config, NetworkConfig, OptimizerConfig, Precision, TrainingConfig
+
+__all__ = [
+    "Config",
+    "GrowthConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "Precision",
+    "SlicedConfig",
+    "StageConfig",
+    "TrainingConfig",
+    "WassersteinGPConfig",
+    "from_dict",
+    "load_config",
+    "load_preset",
+    "paper_minibatch",
+    "preset_names",
+    "to_dict",
+    "to_yaml",
+]

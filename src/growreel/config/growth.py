@@ -1,0 +1,87 @@
+"""Settings of growth, and the plan that they resolve to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from growreel.errors import GrowreelError
+from growreel.growth import GrowthPlan, Order, Size, Stage, ladder
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of a plan written out by hand; what is left out comes from `growth`."""
+
+    size: str
+    """Extent of the clips at this stage, TxHxW."""
+    fade_clips: int | None = None
+    """Clips shown while this stage fades in."""
+    stable_clips: int | None = None
+    """Clips shown after the fade."""
+    minibatch: int | None = None
+    """Clips per step over all processes."""
+    microbatch: int | None = None
+    """Clips of a process that pass the networks at a time."""
+    learning_rate: float | None = None
+    """Adam's step size for both networks."""
+    final_learning_rate: float | None = None
+    """What the step size falls (or rises) to, linearly, through the stable phase; None keeps it constant."""
+
+
+@dataclass(frozen=True)
+class GrowthConfig:
+    """Which sizes the model passes through and how long it stays at each."""
+
+    target: str | None = None
+    """Size of the finished clips, TxHxW; None is the end of `stages`, or 16x64x64."""
+    order: Order = "paper"
+    """What grows first: `space` (then time), `time` (then space), `joint` (both together), `paper` (both and space alone in turns)."""
+    base: str = "4x4x4"
+    """Size of the first stage; it need not be a cube (4x3x4 gives 4:3 pictures, 16x4x4 grows resolution alone)."""
+    stages: tuple[StageConfig, ...] = ()
+    """The plan written out, instead of `target`, `order` and `base`. In YAML a plain size stands for a stage with defaults."""
+    fade_clips: int = 600_000
+    """Real clips shown while a stage fades in."""
+    stable_clips: int = 600_000
+    """Real clips shown at a stage after its fade (the first stage has only these)."""
+    minibatch: int | None = None
+    """Clips per step over all processes; None takes the paper's: 32 up to 8x8x8, 16 up to 16x32x32, 8 up to 32x128x128, then 4."""
+    microbatch: int | None = None
+    """Clips of a process that pass the networks at a time, to save memory: the gradients of several passes are added up. None is all of
+    them. The groups of four clips of the minibatch standard deviation are formed within a pass, so multiples of 4 change nothing."""
+    learning_rate: float = 0.001
+    """Adam's step size for both networks."""
+
+    def plan(self) -> GrowthPlan:
+        """Resolve into a GrowthPlan. Raises GrowreelError naming the field that does not fit."""
+        if self.stages and self.target not in (None, self.stages[-1].size):
+            raise GrowreelError(
+                f"growth.target: {self.target} is not where growth.stages end ({self.stages[-1].size}); "
+                "--target makes a new plan in place of the stages"
+            )
+        target, base = Size.parse(self.target or "16x64x64", "--target"), Size.parse(self.base, "--growth.base")
+        stages = self.stages or tuple(StageConfig(str(size)) for size in ladder(target, self.order, base))
+        return GrowthPlan(tuple(self._stage(stage, first=i == 0) for i, stage in enumerate(stages)))
+
+    def _stage(self, stage: StageConfig, first: bool) -> Stage:
+        size = Size.parse(stage.size, "growth.stages")
+        learning_rate = self.learning_rate if stage.learning_rate is None else stage.learning_rate
+        fade_clips = self.fade_clips if stage.fade_clips is None else stage.fade_clips
+        minibatch = self.minibatch if stage.minibatch is None else stage.minibatch
+        minibatch = paper_minibatch(size) if minibatch is None else minibatch
+        microbatch = self.microbatch if stage.microbatch is None else stage.microbatch
+        return Stage(
+            size=size,
+            fade_clips=0 if first and stage.fade_clips is None else fade_clips,
+            stable_clips=self.stable_clips if stage.stable_clips is None else stage.stable_clips,
+            minibatch=minibatch,
+            learning_rate=learning_rate,
+            final_learning_rate=learning_rate if stage.final_learning_rate is None else stage.final_learning_rate,
+            microbatch=microbatch if microbatch is None else min(microbatch, minibatch),
+        )
+
+
+def paper_minibatch(size: Size) -> int:
+    """Minibatch that the paper's table gives a stage of this many voxels (12 GB card)."""
+    limits = ((8 * 8 * 8, 32), (16 * 32 * 32, 16), (32 * 128 * 128, 8))
+    return next((minibatch for voxels, minibatch in limits if size.voxels <= voxels), 4)

@@ -1,0 +1,62 @@
+"""Settings of the adversarial losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from growreel.config.ranges import check_range
+
+
+@dataclass(frozen=True)
+class SlicedConfig:
+    """The SWGAN loss."""
+
+    matrices: int = 1
+    """Orthogonal matrices; there are matrices * feature_dim slices."""
+    gradient_weight: float = 50.0
+    """Weight of the zero-centred gradient penalty."""
+    feature_penalty: Literal["released", "slope", "none"] = "released"
+    """Second penalty, on the 1-D functions: as in the released code, on their true slope, or none."""
+    feature_weight: float = 10.0
+    """Weight of the second penalty."""
+    feature_target: float | None = None
+    """Target of the second penalty; None takes the form's own: 0.01 for `released`, 1 for `slope`."""
+
+    def __post_init__(self) -> None:
+        check_range("loss.swgan.matrices", self.matrices, least=1)
+        check_range("loss.swgan.gradient_weight", self.gradient_weight, least=0)
+        check_range("loss.swgan.feature_weight", self.feature_weight, least=0)
+
+
+@dataclass(frozen=True)
+class WassersteinGPConfig:
+    """The WGAN-GP loss, the paper's baseline."""
+
+    gradient_weight: float = 10.0
+    """Weight of the gradient penalty."""
+    gradient_target: float = 1.0
+    """Norm that the gradient is drawn to."""
+    drift_weight: float = 0.001
+    """Weight of the squared scores of real clips."""
+
+    def __post_init__(self) -> None:
+        for name in ("gradient_weight", "gradient_target", "drift_weight"):
+            check_range(f"loss.wgan_gp.{name}", getattr(self, name), least=0)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which adversarial loss, and its settings."""
+
+    name: Literal["swgan", "wgan-gp"] = "swgan"
+    """The loss; the settings of the other one are ignored."""
+    swgan: SlicedConfig = field(default_factory=SlicedConfig)
+    """Settings of `swgan`."""
+    wgan_gp: WassersteinGPConfig = field(default_factory=WassersteinGPConfig)
+    """Settings of `wgan-gp`."""
+    penalty_interval: int = 1
+    """Take the gradient penalty in every k-th step of the discriminator only, with k times its weight. 1 is the paper's."""
+
+    def __post_init__(self) -> None:
+        check_range("loss.penalty_interval", self.penalty_interval, least=1)

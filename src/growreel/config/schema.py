@@ -1,0 +1,126 @@
+"""One tree of frozen dataclasses. A field's docstring is its help text; the tree is the YAML of a preset and of a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from growreel.config.growth import GrowthConfig
+from growreel.config.loss import LossConfig
+from growreel.config.ranges import check_range
+from growreel.errors import GrowreelError
+
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Widths of generator and discriminator."""
+
+    base_channels: int = 1024
+    """Channels are min(base / 2^i, max) with i = log2(height) - 1 (ProGAN's fmap_base)."""
+    max_channels: int = 128
+    """Upper limit of channels (ProGAN's fmap_max)."""
+    latent_dim: int = 128
+    """Length of the latent vector."""
+    feature_dim: int = 128
+    """Length of the discriminator's feature vector, on which the loss's critic head works."""
+    image_channels: int | None = None
+    """Colour channels of a clip, 1 or 3; None takes the store's."""
+
+    def __post_init__(self) -> None:
+        for name in ("base_channels", "max_channels", "latent_dim", "feature_dim"):
+            check_range(f"network.{name}", getattr(self, name), least=1)
+        if self.image_channels not in (None, 1, 3):
+            raise GrowreelError(f"--network.image_channels {self.image_channels}: must be 1 (grey) or 3 (RGB)")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, for generator and discriminator alike."""
+
+    beta1: float = 0.0
+    """Decay of the first moment."""
+    beta2: float = 0.99
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    reset: Literal["stage", "phase"] = "phase"
+    """When the moments start anew: with every stage, or also when a fade ends (the released code)."""
+
+    def __post_init__(self) -> None:
+        for name in ("beta1", "beta2"):
+            check_range(f"optimizer.{name}", getattr(self, name), least=0, most=0.999999)
+        check_range("optimizer.eps", self.eps, least=1e-30)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop around the step. Every interval is in real clips shown."""
+
+    seed: int = 0
+    """Seed of initial weights, order of clips, and noise."""
+    clips: int | None = None
+    """Stop after so many real clips shown; None trains to the end of the plan."""
+    critic_steps: int = 1
+    """Discriminator steps per generator step, each on new real clips."""
+    ema_decay: float = 0.999
+    """Decay per step of the generator's moving average, which is what is sampled and saved."""
+    mirror: bool = True
+    """Mirror half of the clips left to right, whole clips at a time."""
+    precision: Precision = "float32"
+    """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
+    error); `auto`: bfloat16 where the device has it."""
+    recompute_voxels: int | None = None
+    """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept
+    in memory; None for none."""
+    device: str = "auto"
+    """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
+    stats_interval: int = 2_000
+    """Between lines of stats.jsonl."""
+    sample_interval: int = 20_000
+    """Between sample grids."""
+    checkpoint_interval: int = 50_000
+    """Between checkpoints (and model files)."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints to keep. Model files are all kept."""
+    sample_count: int = 16
+    """Clips in a sample grid."""
+    eval_interval: int | None = None
+    """Between evaluations, which go to stats.jsonl; None for none."""
+    eval_metrics: tuple[str, ...] = ("swd", "motion")
+    """What is evaluated; names as of `growreel evaluate --metrics`, without `memory`."""
+    eval_clips: int = 256
+    """Generated clips in an evaluation, and at most as many real ones."""
+    explosion_limit: float = 1e6
+    """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
+
+    def __post_init__(self) -> None:
+        check_range("training.seed", self.seed, least=0)
+        check_range("training.ema_decay", self.ema_decay, least=0, most=1)
+        check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
+        if self.clips is not None:
+            check_range("training.clips", self.clips, least=1)
+        if self.recompute_voxels is not None:
+            check_range("training.recompute_voxels", self.recompute_voxels, least=1)
+        if self.eval_interval is not None:
+            check_range("training.eval_interval", self.eval_interval, least=1)
+        check_range("training.eval_clips", self.eval_clips, least=2)
+        for name in ("critic_steps", "stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "sample_count"):
+            check_range(f"training.{name}", getattr(self, name), least=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run, apart from the clips."""
+
+    growth: GrowthConfig = field(default_factory=GrowthConfig)
+    """The growth plan."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The networks."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """The adversarial loss."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimiser."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The loop."""
