@@ -272,14 +272,15 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[fl
             stream.codec_context.flush_buffers()
             damage = None
         for frame in frames:
-            now = float(frame.time) if frame.time is not None else time + spacing
+            time_base = frame.time_base or stream.time_base or 0  # frames flushed after an error have none of their own, and time NaN
+            now = time + spacing if frame.pts is None or not time_base else float(frame.pts * time_base)
             # What comes out after damage is good as far as it follows on: decoder threads may have passed the damaged frame.
             if frame.is_corrupt or (damage is not None and count and now - time > 1.5 * spacing):
                 if not count:
                     continue
                 raise DamagedError(f"truncated or damaged after frame {count}") from damage
             count, begin, time = count + 1, begin if count else now, now
-            yield time, float((frame.duration or 0) * (frame.time_base or 0)) or spacing, frame
+            yield time, float((frame.duration or 0) * time_base) or spacing, frame
     if not count:
         raise DamagedError("the video has no frames that can be decoded") from damage
     missing = declared - (time - begin + spacing)
