@@ -14,9 +14,11 @@ import argparse
 import copy
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -70,6 +72,13 @@ VARIANTS: dict[str, Sequence[dict[str, Any]]] = {
     "wgan-gp": (PAPER_ORDER, loss("wgan-gp")),
     "precision-float32": (PAPER_ORDER, {"training": {"precision": "float32"}}),
     "penalty-interval-4": (PAPER_ORDER, {"loss": {"penalty_interval": 4}}),
+    "swgan-matrices-4": (PAPER_ORDER, loss("swgan", feature_penalty="slope", matrices=4)),
+    "relativistic": (PAPER_ORDER, loss("relativistic")),
+    "san": (PAPER_ORDER, loss("san")),
+    "ema-0.997": (PAPER_ORDER, loss("wgan-gp"), {"training": {"ema_decay": 0.997}}),
+    "wider": (PAPER_ORDER, loss("wgan-gp"), {"network": {"max_channels": 32}}),
+    "augment": (PAPER_ORDER, loss("wgan-gp"), {"training": {"augment_probability": 0.3}}),
+    "subsample": (PAPER_ORDER, loss("wgan-gp"), {"growth": {"time_reduction": "subsample"}}),
     "order-joint": (grown("4x4x4", "8x8x8", "16x16x16"),),
     "order-space": (grown("4x4x4", "4x8x8", "4x16x16", "8x16x16", "16x16x16"),),
     "order-time": (grown("4x4x4", "8x4x4", "16x4x4", "16x8x8", "16x16x16"),),
@@ -119,6 +128,14 @@ def main() -> None:
     options = parser.parse_args()
     threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
     with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            """Runs save and leave, and later ones are not begun."""
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+        signal.signal(signal.SIGTERM, stop)
         runs = [
             pool.submit(run_one, options.store, options.out / f"{variant}-{seed}", variant, seed, threads)
             for seed in options.seeds  # outer: after one seed there is something of everything

@@ -322,6 +322,22 @@ def wgan_gp_generator_loss(fake_scores: Array) -> float:
     return -float(np.mean(fake_scores))
 
 
+def half_squared_gradient(critic: Critic, x: Array, h: float = 1e-5) -> float:
+    """mean_clips ||grad D(x)||^2 / 2: R1 at real clips, R2 at generated ones. x [n,c,t,h,w]."""
+    return float(np.sum(finite_difference_gradient(critic, x, h) ** 2) / (2 * len(x)))
+
+
+def relativistic_discriminator_loss(critic: Critic, real: Array, fake: Array, gamma: float) -> float:
+    """mean log(1 + exp(D(fake) - D(real))) + gamma (R1 + R2), pair by pair. critic [n,c,t,h,w] -> [n]."""
+    adversarial = float(np.mean(np.log1p(np.exp(critic(fake) - critic(real)))))
+    return adversarial + gamma * (half_squared_gradient(critic, real) + half_squared_gradient(critic, fake))
+
+
+def hinge_loss(real_scores: Array, fake_scores: Array) -> float:
+    """mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake)). Scores [n]."""
+    return float(np.mean(np.maximum(0, 1 - real_scores)) + np.mean(np.maximum(0, 1 + fake_scores)))
+
+
 def riemannian_gradient(W: Array, g: Array) -> Array:
     """g - W sym(W^T g), sym(A) = (A + A^T) / 2: g projected on the tangent space of the Stiefel manifold at W. [d,d] or [m,d,d]."""
     if W.ndim == 3:

@@ -38,7 +38,7 @@ def test_every_preset_parses_and_builds(name: str, tmp_path: Path) -> None:
         ({"training": {"seed": "x"}}, "here: training.seed: 'x' is not of type int"),
         ({"training": {"mirror": 1}}, "mirror: 1 is not of type bool"),
         ({"training": {"seed": True}}, "seed: True is not of type int"),
-        ({"loss": {"name": "gan"}}, "name: 'gan' is not one of swgan, wgan-gp"),
+        ({"loss": {"name": "gan"}}, "name: 'gan' is not one of swgan, wgan-gp, relativistic, san"),
         ({"growth": {"stages": "4x4x4"}}, "stages: '4x4x4' is not a list"),
         ({"growth": {"stages": [{"size": "4x4x4", "clips": 3}]}}, r"stages\[0\]: unknown key 'clips'"),
         ({"growth": [1]}, r"growth: \[1\] is not a mapping"),
@@ -63,6 +63,9 @@ def test_errors_name_the_key_and_the_value(tree: object, message: str) -> None:
         {"training": {"seed": -1}},
         {"training": {"clips": 0}},
         {"training": {"ema_decay": 7.0}},
+        {"training": {"augment_probability": 0.9}},
+        {"loss": {"relativistic": {"gradient_weight": -1.0}}},
+        {"loss": {"san": {"gradient_weight": -1.0}}},
         {"training": {"sample_interval": 0}},
     ],
 )

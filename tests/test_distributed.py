@@ -49,7 +49,7 @@ def assert_close(one: Path, two: Path) -> None:
         assert shared == pytest.approx(alone, rel=0.02, abs=0.02)
 
 
-@pytest.mark.parametrize("loss", ["swgan", "wgan-gp"])
+@pytest.mark.parametrize("loss", ["swgan", "wgan-gp", "relativistic"])
 def test_two_processes_equal_one_of_twice_the_batch(loss: str, shapes_store: Path, tmp_path: Path) -> None:
     """12 steps, through the first stage, a whole fade and into the stable phase; for swgan with a stop and a damaged checkpoint."""
     train(shapes_store, tmp_path / "one", config(loss), progress=False)

@@ -12,7 +12,15 @@ from torch import Tensor
 
 import reference
 from conftest import make_plan
-from growreel.losses import AdversarialLoss, Batch, SlicedWassersteinLoss, WassersteinGPLoss, gradient_penalty
+from growreel.losses import (
+    AdversarialLoss,
+    Batch,
+    RelativisticLoss,
+    SlicedWassersteinLoss,
+    SlicingAdversarialLoss,
+    WassersteinGPLoss,
+    gradient_penalty,
+)
 from growreel.models import Discriminator
 
 Array = NDArray[np.float64]
@@ -112,12 +120,72 @@ def test_wgan_gp_equals_the_equations(discriminator: Discriminator, draws: dict[
     assert loss.generator_loss(discriminator(draws["fake"], 1)).item() == pytest.approx(reference.wgan_gp_generator_loss(fake), rel=1e-10)
 
 
-@pytest.mark.parametrize(
-    "loss", [sliced(2, "released"), sliced(1, "slope"), WassersteinGPLoss(5).double()], ids=["released", "slope", "wgan-gp"]
-)
-def test_gradients_by_finite_differences(
-    discriminator: Discriminator, draws: dict[str, Tensor], loss: SlicedWassersteinLoss | WassersteinGPLoss
+def test_relativistic_equals_the_equations(discriminator: Discriminator, draws: dict[str, Tensor]) -> None:
+    loss = RelativisticLoss(5, gradient_weight=3.0).double()
+    weight, bias = loss.head.weight.detach().numpy(), loss.head.bias.detach().numpy()
+    encode = encoder(discriminator)
+
+    def critic(clips: Array) -> Array:
+        scores: Array = (encode(clips) @ weight.T / np.sqrt(5) + bias)[:, 0]
+        return scores
+
+    real, fake = draws["real"].numpy(), draws["fake"].numpy()
+    total, stats = total_loss(loss, discriminator, draws)
+    assert total.item() == pytest.approx(reference.relativistic_discriminator_loss(critic, real, fake, gamma=3.0), rel=1e-6)
+    both = reference.half_squared_gradient(critic, real) + reference.half_squared_gradient(critic, fake)
+    assert stats["gradient_penalty"].item() == pytest.approx(both, rel=1e-6)
+    features = [discriminator(draws[name], 1) for name in ("fake", "real")]
+    expected = np.mean(np.log1p(np.exp(critic(real) - critic(fake))))
+    assert loss.generator_loss(*features).item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_san_trains_features_for_the_hinge_and_the_direction_for_the_distance(
+    discriminator: Discriminator, draws: dict[str, Tensor]
 ) -> None:
+    loss = SlicingAdversarialLoss(5, gradient_weight=3.0).double()
+    loss.retract()  # to unit length in float64
+    unit, encode = loss.direction.detach().numpy().copy(), encoder(discriminator)
+    assert np.linalg.norm(unit) == pytest.approx(1)
+    real, fake = encode(draws["real"].numpy()), encode(draws["fake"].numpy())
+    total, _ = total_loss(loss, discriminator, draws)
+    distance = np.mean(real @ unit) - np.mean(fake @ unit)
+    penalty = reference.half_squared_gradient(lambda clips: encode(clips) @ unit, draws["real"].numpy())
+    assert total.item() == pytest.approx(reference.hinge_loss(real @ unit, fake @ unit) - distance + 3 * penalty, rel=1e-6)
+    total.backward()
+    assert loss.direction.grad is not None and discriminator.dense.weight.grad is not None
+    gap = fake.mean(0) - real.mean(0)  # of the distance alone, along the sphere: neither hinge nor penalty reaches the direction
+    np.testing.assert_allclose(loss.direction.grad.numpy(), gap - (gap @ unit) * unit, atol=1e-9)
+
+    def features_objective() -> float:
+        batch = Batch(**draws)
+        scores = [loss.critic(discriminator(clips, 1)).detach().numpy() for clips in (batch.real, batch.fake)]
+        slopes = gradient_penalty(loss, lambda clips, parts=1, penalty=False: discriminator(clips, 1, parts=parts), batch)
+        assert slopes is not None
+        return reference.hinge_loss(*scores) + slopes.value.item()
+
+    gradient, values = discriminator.dense.weight.grad, []
+    torch.manual_seed(4)
+    direction, h = torch.randn_like(gradient), 1e-6
+    for sign in (1, -2):  # to +h, then from there to -h
+        with torch.no_grad():
+            discriminator.dense.weight.add_(direction, alpha=sign * h)
+        values.append(features_objective())
+    assert float((gradient * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-5)
+    with torch.no_grad():
+        loss.direction.mul_(3)
+    assert loss.generator_loss(torch.from_numpy(fake)).item() == pytest.approx(-np.mean(fake @ unit), rel=1e-10), (
+        "its length does not count"
+    )
+    loss.retract()
+    np.testing.assert_allclose(loss.direction.detach().numpy(), unit)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [sliced(2, "released"), sliced(1, "slope"), WassersteinGPLoss(5).double(), RelativisticLoss(5).double()],
+    ids=["released", "slope", "wgan-gp", "relativistic"],
+)
+def test_gradients_by_finite_differences(discriminator: Discriminator, draws: dict[str, Tensor], loss: AdversarialLoss) -> None:
     """The whole loss, double backward included: its slope along a random direction in all parameters."""
     parameters = [*discriminator.parameters(), *loss.parameters()]
 

@@ -145,7 +145,7 @@ def after_a_step(changed: Config) -> list[Tensor]:
     state, position = TrainingState(changed, CPU), Position(2, "fade", 0.4)
     real = batch_of(state).real
     discriminator_step(state, real, position, 8, changed)
-    generator_step(state, position, 8, changed)
+    generator_step(state, real, position, 8, changed)
     parameters = [*state.discriminator.parameters(), *state.loss.parameters(), *state.generator.parameters()]
     return [p.grad for p in parameters if p.grad is not None]
 

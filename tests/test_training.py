@@ -13,22 +13,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 
 import reference
 from conftest import colored, tiny_config
-from growreel.config import Config, load_config
+from growreel.config import Config, LossConfig, load_config
+from growreel.data.batches import ClipBatches
+from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
-from growreel.growth import Position
+from growreel.evaluation.clips import StoreClips
+from growreel.growth import Position, Size
+from growreel.losses import build_loss
+from growreel.randomness import Purpose, keyed_rng
 from growreel.scoring.evaluate import evaluate
 from growreel.scoring.options import EvaluationOptions
 from growreel.training import loop, step
+from growreel.training.augment import Augmentation
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
 
+LossName = Literal["swgan", "wgan-gp", "relativistic", "san"]
 TIMES = ("time", "clips_per_second", "peak_memory_bytes", "seconds")
 
 
@@ -313,8 +321,8 @@ def test_what_would_stop_a_later_stage_stops_the_first_step(shapes_store: Path, 
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
-@pytest.mark.parametrize("name", ["swgan", "wgan-gp"])
-def test_every_loss_and_precision_trains(name: Literal["swgan", "wgan-gp"], precision: str, shapes_store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["swgan", "wgan-gp", "relativistic", "san"])
+def test_every_loss_and_precision_trains(name: LossName, precision: str, shapes_store: Path, tmp_path: Path) -> None:
     config = tiny_config(precision=precision, critic_steps=2)
     config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, name=name))
     assert run(shapes_store, tmp_path / "run", config).clips_shown == 120
@@ -363,6 +371,69 @@ def test_real_clips_fade_with_their_own_down_then_up_version() -> None:
         faded = step.fade_real(clips, state, Position(1, "fade", alpha)).double().numpy()
         assert faded == pytest.approx(reference.blend_real(clips.double().numpy(), (2, 2, 2), alpha), abs=1e-6)
     assert torch.equal(step.fade_real(clips, state, Position(1, "stable", 1.0)), clips)
+
+
+def test_a_plan_that_subsamples_shows_frames_of_the_store(shapes_store: Path, tmp_path: Path) -> None:
+    """While training, in the fade, and in what a model of an early stage is measured against."""
+    plan = dataclasses.replace(tiny_config().growth, time_reduction="subsample")
+    config = dataclasses.replace(tiny_config(mirror=False, clips=36), growth=plan)
+    with ClipStore.open(shapes_store) as store:
+        batches = ClipBatches(store, seed=0, mirror=False, device=torch.device("cpu"), time_reduction="subsample")
+        small, large = batches.at(0, Size(2, 4, 4), 4), batches.at(0, Size(4, 8, 8), 4)
+        batches.close()
+        in_space = torch.nn.functional.avg_pool3d(large, (1, 2, 2))
+        assert (small - in_space[:, :, ::2]).abs().max() < 1.1 / 127.5, "the store rounds averages to bytes"
+        real = StoreClips(store, Size(2, 4, 4), "subsample").read([0])
+        assert np.array_equal(real, store.read([0], Size(4, 4, 4))[:, ::2])
+    faded = step.fade_real(large, TrainingState(colored(config), torch.device("cpu")), Position(1, "fade", 0.0))
+    assert torch.equal(faded, in_space[:, :, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4))
+    run(shapes_store, tmp_path / "run", config)
+    card = evaluate(tmp_path / "run", shapes_store, EvaluationOptions(metrics=("swd",), clips=8, resamples=0))
+    assert card.real["takes_every"] == 2
+
+
+def test_augmentation_is_one_for_all_frames_and_can_be_left_out() -> None:
+    clips = torch.rand(64, 3, 3, 16, 16) * 2 - 1
+    assert Augmentation.draw(np.random.default_rng(0), 64, 0.0)(clips) is clips
+    draw = Augmentation.draw(np.random.default_rng(0), 64, 0.5)
+    changed = draw(clips)
+    alone = torch.cat([draw.part(slice(k, k + 1))(clips[k : k + 1, :, frame : frame + 1]) for k in range(64) for frame in range(3)])
+    torch.testing.assert_close(changed, alone.view(64, 3, 3, 16, 16).transpose(1, 2))
+    untouched = (changed - clips).abs().amax(dim=(1, 2, 3, 4)) < 1e-6
+    assert 0 < untouched.sum() < 16, "a sixteenth of the clips keeps out of all four"
+    assert torch.equal(draw.shift[:, 0] == 0, draw.shift[:, 1] == 0) and draw.shift.abs().max() <= 1 / 8
+    moved = dataclasses.replace(Augmentation.draw(np.random.default_rng(0), 64, 0.0), shift=torch.tensor([[1 / 8, -1 / 8]]).repeat(64, 1))
+    shifted = moved(clips)
+    assert torch.equal(shifted[..., 2:, :-2], clips[..., :-2, 2:]) and torch.equal(shifted[..., 0, :-2], clips[..., 0, 2:])
+
+
+def test_augmentation_passes_the_gradient_of_every_transform() -> None:
+    draw = Augmentation.draw(np.random.default_rng(1), 4, 0.8)
+    clips, weights = torch.rand(2, 4, 3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    clips.requires_grad_()
+    (gradient,) = torch.autograd.grad((draw(clips) * weights).sum(), clips)
+    step_along = torch.randn(clips.shape, generator=torch.Generator().manual_seed(1))
+    rise = ((draw(clips + step_along) - draw(clips)) * weights).sum()  # exact: every transform is affine
+    assert (gradient * step_along).sum().item() == pytest.approx(rise.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_the_generator_step_augments_what_the_discriminator_sees(passes: int) -> None:
+    """Real and generated clips with draws of their own, in halves of the minibatch as at once."""
+    config = colored(tiny_config(augment_probability=0.8))
+    config = dataclasses.replace(config, growth=dataclasses.replace(config.growth, minibatch=8, microbatch=8 // passes))
+    state, real, seen = TrainingState(config, torch.device("cpu")), torch.rand(8, 3, 4, 8, 8) * 2 - 1, list[torch.Tensor]()
+    state.loss = build_loss(LossConfig(name="relativistic"), 8)
+    rng = keyed_rng(Purpose.AUGMENTATION, 0, 0, 0, Purpose.GENERATOR_NOISE)
+    of_fake, of_real = Augmentation.draw(rng, 8, 0.8), Augmentation.draw(rng, 8, 0.8)
+    latents = torch.from_numpy(keyed_rng(Purpose.GENERATOR_NOISE, 0, 0, 0).standard_normal((8, 8), dtype="float32"))
+    with torch.no_grad():
+        fake = state.generator(latents, 1)
+    state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    step.generator_step(state, real, Position(1, "stable", 1.0), 8, config)
+    fakes, reals = (torch.stack(seen[k::2], 1).flatten(0, 1) for k in (0, 1))
+    assert torch.equal(reals, of_real(real)) and not torch.equal(reals, real)
+    torch.testing.assert_close(fakes, of_fake(fake), atol=1e-5, rtol=1e-5)
 
 
 def test_evaluation_while_training_is_that_of_evaluate(shapes_store: Path, tmp_path: Path, uninterrupted: Path) -> None:

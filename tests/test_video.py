@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from growreel.errors import GrowreelError
-from growreel.video import DamagedError, NotMediaError, probe, read_frames, resize, tile_grid, write_clip, reading
+from growreel.video import DamagedError, NotMediaError, probe, read_frames, reading, resize, tile_grid, write_clip
 from media import block_frames, corner_frames, cut_off, encode, mux_jpegs, save_image
 
 

@@ -18,6 +18,7 @@ from growreel.errors import GrowreelError
 
 Order = Literal["space", "time", "joint", "paper"]
 Phase = Literal["fade", "stable"]
+TimeReduction = Literal["average", "subsample"]
 AXIS_NAMES = ("time", "height", "width")
 
 
@@ -92,10 +93,13 @@ class Position:
 class GrowthPlan:
     """Ordered stages. Each step multiplies every axis by 1 or 2, at least one of them by 2.
 
+    `time_reduction` says how real clips get the fewer frames of early stages; space is always averaged.
+
     Raises GrowreelError, with the reason, on any other step, on an empty plan, and on a first stage that fades.
     """
 
     stages: tuple[Stage, ...]
+    time_reduction: TimeReduction = "average"
 
     def __post_init__(self) -> None:
         if not self.stages:

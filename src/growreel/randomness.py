@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     SAMPLE = 5
     WALK = 6
     EVALUATION = 7
+    AUGMENTATION = 8
 
 
 def keyed_rng(purpose: Purpose, *key: int) -> np.random.Generator:

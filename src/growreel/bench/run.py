@@ -79,7 +79,9 @@ class _Stages:
     def measure(self, number: int, stage: Stage) -> StageFigures:
         """Rounds at one stage, with a process of its own for the networks."""
         figures = StageFigures(str(stage.size), stage.minibatch, stage.fade_clips, stage.stable_clips)
-        batches = ClipBatches(self.store, seed=0, mirror=self.config.training.mirror, device=self.device)
+        batches = ClipBatches(
+            self.store, seed=0, mirror=self.config.training.mirror, device=self.device, time_reduction=self.config.growth.time_reduction
+        )
         try:
             with Remote(StageWorkload, to_dict(self.config), number, str(self.device)) as worker:
                 self._measure(figures, worker, batches, stage, fades=number > 0)

@@ -67,9 +67,10 @@ class StageWorkload:
 
     def _step(self, position: Position) -> None:
         for _ in range(self.config.training.critic_steps):
-            discriminator_step(self.state, fade_real(self.real, self.state, position), position, self.minibatch, self.config)
+            real = fade_real(self.real, self.state, position)
+            discriminator_step(self.state, real, position, self.minibatch, self.config)
             self.state.clips_shown += self.minibatch
-        generator_step(self.state, position, self.minibatch, self.config)
+        generator_step(self.state, real, position, self.minibatch, self.config)
 
     def _sample(self) -> None:
         for _ in clips_of_latents(self.state.ema, Position(self.stage, "stable", 1.0), self.latents, 1.0, self.config.training.precision):

@@ -2,7 +2,7 @@
 
 from growreel.config.files import from_dict, load_config, load_preset, preset_names, to_dict, to_yaml
 from growreel.config.growth import GrowthConfig, StageConfig, paper_minibatch
-from growreel.config.loss import LossConfig, SlicedConfig, WassersteinGPConfig
+from growreel.config.loss import LossConfig, RelativisticConfig, SANConfig, SlicedConfig, WassersteinGPConfig
 from growreel.config.schema import Config, NetworkConfig, OptimizerConfig, Precision, TrainingConfig
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "NetworkConfig",
     "OptimizerConfig",
     "Precision",
+    "RelativisticConfig",
+    "SANConfig",
     "SlicedConfig",
     "StageConfig",
     "TrainingConfig",

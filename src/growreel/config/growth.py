@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from growreel.errors import GrowreelError
-from growreel.growth import GrowthPlan, Order, Size, Stage, ladder
+from growreel.growth import GrowthPlan, Order, Size, Stage, TimeReduction, ladder
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class GrowthConfig:
     them. The groups of four clips of the minibatch standard deviation are formed within a pass, so multiples of 4 change nothing."""
     learning_rate: float = 0.001
     """Adam's step size for both networks."""
+    time_reduction: TimeReduction = "average"
+    """How real clips get the fewer frames of early stages: `average` of the frames in between (the paper), or `subsample`: the first of
+    them, so that what moves stays sharp."""
 
     def plan(self) -> GrowthPlan:
         """Resolve into a GrowthPlan. Raises GrowreelError naming the field that does not fit."""
@@ -61,7 +64,7 @@ class GrowthConfig:
             )
         target, base = Size.parse(self.target or "16x64x64", "--target"), Size.parse(self.base, "--growth.base")
         stages = self.stages or tuple(StageConfig(str(size)) for size in ladder(target, self.order, base))
-        return GrowthPlan(tuple(self._stage(stage, first=i == 0) for i, stage in enumerate(stages)))
+        return GrowthPlan(tuple(self._stage(stage, first=i == 0) for i, stage in enumerate(stages)), self.time_reduction)
 
     def _stage(self, stage: StageConfig, first: bool) -> Stage:
         size = Size.parse(stage.size, "growth.stages")

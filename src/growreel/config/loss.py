@@ -46,15 +46,41 @@ class WassersteinGPConfig:
 
 
 @dataclass(frozen=True)
+class RelativisticConfig:
+    """The relativistic loss of R3GAN."""
+
+    gradient_weight: float = 1.0
+    """Weight of half the squared gradients at real and at generated clips (R1 and R2)."""
+
+    def __post_init__(self) -> None:
+        check_range("loss.relativistic.gradient_weight", self.gradient_weight, least=0)
+
+
+@dataclass(frozen=True)
+class SANConfig:
+    """The hinge loss with SAN's normalised last layer."""
+
+    gradient_weight: float = 1.0
+    """Weight of half the squared gradient at real clips (R1)."""
+
+    def __post_init__(self) -> None:
+        check_range("loss.san.gradient_weight", self.gradient_weight, least=0)
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Which adversarial loss, and its settings."""
 
-    name: Literal["swgan", "wgan-gp"] = "swgan"
-    """The loss; the settings of the other one are ignored."""
+    name: Literal["swgan", "wgan-gp", "relativistic", "san"] = "swgan"
+    """The loss; the settings of the others are ignored."""
     swgan: SlicedConfig = field(default_factory=SlicedConfig)
     """Settings of `swgan`."""
     wgan_gp: WassersteinGPConfig = field(default_factory=WassersteinGPConfig)
     """Settings of `wgan-gp`."""
+    relativistic: RelativisticConfig = field(default_factory=RelativisticConfig)
+    """Settings of `relativistic`."""
+    san: SANConfig = field(default_factory=SANConfig)
+    """Settings of `san`."""
     penalty_interval: int = 1
     """Take the gradient penalty in every k-th step of the discriminator only, with k times its weight. 1 is the paper's."""
 

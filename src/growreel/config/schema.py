@@ -68,6 +68,9 @@ class TrainingConfig:
     """Decay per step of the generator's moving average, which is what is sampled and saved."""
     mirror: bool = True
     """Mirror half of the clips left to right, whole clips at a time."""
+    augment_probability: float = 0.0
+    """Shift, brighten, change contrast and saturation of what the discriminator sees, real and generated, each with this probability and
+    the same for all frames of a clip; for small sets. At most 0.8: beyond, generated clips could learn the changes."""
     precision: Precision = "float32"
     """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
     error); `auto`: bfloat16 where the device has it."""
@@ -97,6 +100,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_range("training.seed", self.seed, least=0)
+        check_range("training.augment_probability", self.augment_probability, least=0, most=0.8)
         check_range("training.ema_decay", self.ema_decay, least=0, most=1)
         check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
         if self.clips is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growreel.data.store import ClipStore
-from growreel.growth import Size
+from growreel.growth import Size, TimeReduction
 from growreel.models.layers import downsample
 from growreel.randomness import Purpose, keyed_rng
 
@@ -26,9 +26,19 @@ class ClipBatches:
     then the same for every number of processes.
     """
 
-    def __init__(self, store: ClipStore, *, seed: int, mirror: bool, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        store: ClipStore,
+        *,
+        seed: int,
+        mirror: bool,
+        device: torch.device,
+        time_reduction: TimeReduction = "average",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.store, self.seed, self.mirror, self.device = store, seed, mirror, device
-        self.rank, self.world_size = rank, world_size
+        self.time_reduction, self.rank, self.world_size = time_reduction, rank, world_size
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clip-reader")
         self._ahead: tuple[tuple[int, Size, int], Future[Tensor]] | None = None
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -41,6 +51,8 @@ class ClipBatches:
         raw = self._ahead[1].result()
         after = (clips_shown + minibatch, size, minibatch)
         self._ahead = (after, self._reader.submit(self._read, *after))
+        if self.time_reduction == "subsample":
+            raw = raw[:, :: raw.shape[1] // size.t]
         clips = raw.to(self.device, non_blocking=True).movedim(-1, 1).float().mul_(2 / 255).sub_(1).contiguous()
         level = Size(*clips.shape[2:])
         if level != size:
@@ -56,7 +68,7 @@ class ClipBatches:
 
     def _read(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:
         indices = [self._index(position) for position in range(clips_shown + self.rank, clips_shown + minibatch, self.world_size)]
-        level = self.store.level_for(size)
+        level = self.store.level_for(size, self.time_reduction)
         buffer = torch.empty((len(indices), *level, self.store.channels), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         self.store.read(indices, level, out=buffer.numpy())
         return buffer

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.growth import Size
+from growreel.growth import Size, TimeReduction
 
 FORMAT = "growreel-clip-store"
 VERSION = 1
@@ -130,11 +130,14 @@ class ClipStore:
         """The sizes stored, the full one first."""
         return tuple(self._shards)
 
-    def level_for(self, size: Size) -> Size:
-        """The smallest stored level that is an integer multiple (>= 1) of `size` on every axis.
+    def level_for(self, size: Size, time_reduction: TimeReduction = "average") -> Size:
+        """The smallest stored level that is an integer multiple (>= 1) of `size` on every axis, with all frames for `subsample`.
 
-        Averaging it over boxes of that multiple gives the clip at `size`. Raises GrowreelError if no level is.
+        Averaging it over boxes of that multiple (in time: taking the first of each box) gives the clip at `size`. Raises GrowreelError
+        if no level is.
         """
+        if time_reduction == "subsample" and self.size.t % size.t == 0:
+            size = size._replace(t=self.size.t)
         fitting = [level for level in self._shards if all(have % want == 0 for have, want in zip(level, size, strict=True))]
         if fitting:
             return min(fitting, key=lambda level: level.voxels)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from growreel.data.pyramid import box_average
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
-from growreel.growth import Size
+from growreel.growth import Size, TimeReduction
 from growreel.randomness import Purpose, keyed_rng
 from growreel.video import DamagedError, NotMediaError, read_frames
 
@@ -55,23 +55,23 @@ def choose_real(clips: ClipSet, count: int, seed: int) -> list[int]:
 
 
 class StoreClips:
-    """Clips of a store at `size` (default the full one): box averages of the full clips, as training takes them."""
+    """Clips of a store at `size` (default the full one): box averages of the full clips, or frames left out, as training takes them."""
 
-    def __init__(self, store: ClipStore, size: Size | None = None) -> None:
+    def __init__(self, store: ClipStore, size: Size | None = None, time_reduction: TimeReduction = "average") -> None:
         """Raises GrowreelError if the store's clips are not a whole multiple of `size`."""
         self.store, self.size, self.channels = store, size or store.size, store.channels
         self.sources: Sequence[str] | None = [clip.source for clip in store.clips]
         self.warnings: Sequence[str] = ()
-        self._level = store.level_for(self.size)
+        self._level = store.level_for(self.size, time_reduction)
+        self._every = self._level.t // self.size.t if time_reduction == "subsample" else 1
 
     def __len__(self) -> int:
         return len(self.store)
 
     def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        clips = self.store.read(numbers, self._level)
-        if self._level == self.size:
-            return clips
-        return box_average(clips, Size(*(a // b for a, b in zip(self._level, self.size, strict=True))))
+        clips = self.store.read(numbers, self._level)[:, :: self._every]
+        boxes = Size(*(a // b for a, b in zip(clips.shape[1:4], self.size, strict=True)))
+        return clips if boxes.voxels == 1 else box_average(clips, boxes)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -82,6 +82,7 @@ class StoreClips:
             "size": str(self.size),
             "stored_size": str(self.store.size),
             "fps": self.store.fps * self.size.t / self.store.size.t,
+            "takes_every": self._every,
             "prepared_with": {name: value for name, value in self.store.options.items() if value is not None},
         }
 

@@ -7,14 +7,32 @@ import dataclasses
 from growreel.config import LossConfig
 from growreel.losses.base import AdversarialLoss, Batch, Term
 from growreel.losses.penalty import gradient_penalty
+from growreel.losses.relativistic import RelativisticLoss
+from growreel.losses.san import SlicingAdversarialLoss
 from growreel.losses.sliced import SlicedWassersteinLoss
 from growreel.losses.wasserstein_gp import WassersteinGPLoss
 
-__all__ = ["AdversarialLoss", "Batch", "SlicedWassersteinLoss", "Term", "WassersteinGPLoss", "build_loss", "gradient_penalty"]
+__all__ = [
+    "AdversarialLoss",
+    "Batch",
+    "RelativisticLoss",
+    "SlicedWassersteinLoss",
+    "SlicingAdversarialLoss",
+    "Term",
+    "WassersteinGPLoss",
+    "build_loss",
+    "gradient_penalty",
+]
 
 
 def build_loss(config: LossConfig, feature_dim: int) -> AdversarialLoss:
     """The loss that the configuration names, with a fresh head for features [n, feature_dim]."""
-    if config.name == "swgan":
-        return SlicedWassersteinLoss(feature_dim, **dataclasses.asdict(config.swgan))
-    return WassersteinGPLoss(feature_dim, **dataclasses.asdict(config.wgan_gp))
+    match config.name:
+        case "swgan":
+            return SlicedWassersteinLoss(feature_dim, **dataclasses.asdict(config.swgan))
+        case "wgan-gp":
+            return WassersteinGPLoss(feature_dim, **dataclasses.asdict(config.wgan_gp))
+        case "relativistic":
+            return RelativisticLoss(feature_dim, **dataclasses.asdict(config.relativistic))
+        case "san":
+            return SlicingAdversarialLoss(feature_dim, **dataclasses.asdict(config.san))

@@ -56,25 +56,31 @@ class AdversarialLoss(nn.Module, ABC):
 
     Attributes:
         gradient_weight: weight of the gradient penalty (`losses.penalty`) in the discriminator's loss; 0 for none.
+        generator_compares: the generator's loss compares its clips with real ones.
     """
 
     gradient_weight: float
+    generator_compares = False
 
     @abstractmethod
     def critic(self, features: Tensor) -> Tensor:
         """Scores [n] of features [n, d]. Which sign means 'real' is the loss's own affair."""
 
+    def penalty_clips(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Minibatches [n, c, t, h, w] at which the gradient penalty looks: here, one on the lines from real to fake clips."""
+        return (interpolate(batch.real, batch.fake, batch.mix),)
+
     @abstractmethod
     def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
-        """What is asked of the critic's gradient [n, c, t, h, w] at (1 - mix) real + mix fake: a scalar, zero if nothing is wrong."""
+        """What is asked of the critic's gradient at `penalty_clips`, one after the other in [n, c, t, h, w]: a scalar, 0 for perfect."""
 
     @abstractmethod
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
         """All of the discriminator's loss but the gradient penalty; real and fake clips pass as one batch."""
 
     @abstractmethod
-    def generator_loss(self, fake_features: Tensor) -> Tensor:
-        """Loss of the generator from the features [n, d] of its clips."""
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
+        """Loss of the generator from the features [n, d] of its clips, and of real ones (no gradient) if `generator_compares`."""
 
     def project_gradients(self) -> None:
         """Called between backward and the optimiser's step."""

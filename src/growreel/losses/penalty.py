@@ -1,24 +1,25 @@
-"""The gradient penalty of any loss: its slope penalty at clips between real and fake ones, in a form that can be differentiated again."""
+"""The gradient penalty of any loss: its slope penalty at the clips that it names, in a form that can be differentiated again."""
 
 from __future__ import annotations
 
 import torch
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, interpolate
+from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term
 from growreel.models.functions import input_gradients_only
 
 
 def gradient_penalty(loss: AdversarialLoss, discriminate: Discriminate, batch: Batch, weight: float = 1.0) -> Term | None:
-    """The loss's slope penalty of the critic's gradient by the mixed clips, times its weight and `weight`; None if that is zero.
+    """The loss's slope penalty of the critic's gradient by its penalty clips, times its weight and `weight`; None if that is zero.
 
     (Differences of two scores instead of a double backward were tried: docs/log.md says why they do not work with leaky ReLUs.)
     """
     weight = weight * loss.gradient_weight
     if not weight:
         return None
-    clips = interpolate(batch.real, batch.fake, batch.mix).requires_grad_()
+    minibatches = loss.penalty_clips(batch)
+    clips = torch.cat(minibatches).requires_grad_()
     with input_gradients_only():
-        scores = loss.critic(discriminate(clips, penalty=True))
+        scores = loss.critic(discriminate(clips, parts=len(minibatches), penalty=True))
         (gradient,) = torch.autograd.grad(scores.sum(), clips, create_graph=True)
     penalty = loss.slope_penalty(gradient, batch.mix)
     return Term(weight * penalty, {"gradient_penalty": penalty.detach()})

@@ -96,7 +96,7 @@ class SlicedWassersteinLoss(AdversarialLoss):
             stats["feature_penalty"] = feature_penalty.detach()
         return Term(loss, stats)
 
-    def generator_loss(self, fake_features: Tensor) -> Tensor:
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
         return self.critic(fake_features).mean()
 
     def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:

@@ -47,5 +47,5 @@ class WassersteinGPLoss(AdversarialLoss):
         norms = (gradient.square().sum(dim=(1, 2, 3, 4)) + 1e-12).sqrt()  # the small term keeps the root's slope finite at 0
         return (norms - self.gradient_target).square().mean()
 
-    def generator_loss(self, fake_features: Tensor) -> Tensor:
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
         return -self.critic(fake_features).mean()

@@ -101,18 +101,19 @@ def _open_model(path: Path, count: int, seed: int, device: torch.device) -> Gene
 def _at_size_of(fake: ClipSet, path: Path, store: ClipStore, frames: int | None) -> ClipSet:
     """Clips of a store at the size of the fakes.
 
-    A model at a stage of its growth has learnt box averages in time, so that is what it is held against. Of files it is not known how
-    frames were left out: they must have as many as the store's clips, or the first few of both are compared.
+    A model at a stage of its growth has learnt fewer frames as its plan made them, so that is what it is held against. Of files it is not
+    known how frames were left out: they must have as many as the store's clips, or the first few of both are compared.
     """
     if fake.channels != store.channels:
         raise GrowreelError(f"{path}: has {fake.channels} colour channels, {store.path} {store.channels}; prepare again with --colors")
-    size = fake.size if isinstance(fake, GeneratedClips) else fake.size._replace(t=store.size.t)
+    plan = fake.generator.plan if isinstance(fake, GeneratedClips) else None
+    size = fake.size._replace(t=store.size.t) if plan is None else fake.size
     if any(have % want for have, want in zip(store.size, size, strict=True)):
         raise GrowreelError(
             f"{path}: has clips of {fake.size}, which do not go evenly into {store.size} of {store.path}; "
             f"run prepare again with --size {fake.size}"
         )
-    clips: ClipSet = StoreClips(store, Size(*size))
+    clips: ClipSet = StoreClips(store, Size(*size), "average" if plan is None else plan.time_reduction)
     if frames is None and fake.size.t != size.t:
         shorter = min(fake.size.t, size.t)
         raise GrowreelError(

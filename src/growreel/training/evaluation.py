@@ -27,6 +27,7 @@ class StageEvaluation:
     def __init__(self, store: ClipStore, config: Config, device: torch.device) -> None:
         """Raises GrowreelError at once for a metric that could not be measured at the last stage, for want of weights, say."""
         self.store, self.training, self.device = store, config.training, device
+        self.time_reduction = config.growth.time_reduction
         self.interval, self.channels = config.training.eval_interval or 0, store.channels
         self.real_count = min(self.training.eval_clips, len(store))
         self._size: Size | None = None
@@ -63,7 +64,7 @@ class StageEvaluation:
                 self._metrics.append(build_metric(name, self._setting(size)))
             except LeftOut as reason:
                 self._left_out[name] = str(reason)
-        clips = StoreClips(self.store, size)
+        clips = StoreClips(self.store, size, self.time_reduction)
         chosen = choose_real(clips, self.real_count, self.training.seed)
         rows = collect(clips, chosen, extractors_of(self._metrics), folder, what="real clips")
         self._real = {name: array.copy() for name, array in rows.items()}  # out of the file, which goes

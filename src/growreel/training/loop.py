@@ -85,6 +85,7 @@ def train(
             seed=config.training.seed,
             mirror=config.training.mirror,
             device=device,
+            time_reduction=plan.time_reduction,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
         )
@@ -164,7 +165,7 @@ class _Loop:
             real = fade_real(self.batches.at(state.clips_shown, stage.size, stage.minibatch), state, position)
             scalars = discriminator_step(state, real, position, stage.minibatch, self.config)
             state.clips_shown += stage.minibatch
-        scalars |= generator_step(state, position, stage.minibatch, self.config)
+        scalars |= generator_step(state, real, position, stage.minibatch, self.config)
         values = mean_over_processes(scalars)
         check_step(values, self.training.explosion_limit)
         self.means.add(values)

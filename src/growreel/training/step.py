@@ -15,17 +15,25 @@ from growreel.losses import Batch, Term, gradient_penalty
 from growreel.models.layers import downsample, upsample
 from growreel.precision import dtype_of
 from growreel.randomness import Purpose, keyed_rng
+from growreel.training.augment import Augmentation
 from growreel.training.state import TrainingState
 
 Stats = dict[str, Tensor]
 
 
 def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor:
-    """Blend real clips [n, c, t, h, w] with their own down-then-up version, along exactly the axes that grow, by alpha."""
+    """Blend real clips [n, c, t, h, w] with their own down-then-up version, along exactly the axes that grow, by alpha.
+
+    Down is what made the real clips of the stage before: where time is subsampled, the first of the frames instead of their average.
+    """
     if position.phase == "stable" or position.stage == 0:
         return clips
     scale = state.plan.scale(position.stage)
-    return torch.lerp(upsample(downsample(clips, scale), scale), clips, position.alpha)
+    if state.plan.time_reduction == "subsample":
+        small = downsample(clips[:, :, :: scale.t], scale._replace(t=1))
+    else:
+        small = downsample(clips, scale)
+    return torch.lerp(upsample(small, scale), clips, position.alpha)
 
 
 def discriminator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
@@ -37,7 +45,8 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
     noise = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config)
     with torch.no_grad():
         fake = state.generator(noise.latents(), position.stage, position.alpha, dtype=dtype).float()
-    batch = Batch(real, fake, noise.uniform(), noise.uniform())
+    augment_real, augment_fake = noise.augmentation(), noise.augmentation()
+    batch = Batch(augment_real(real), augment_fake(fake), noise.uniform(), noise.uniform())
 
     def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
         features: Tensor = state.discriminator(
@@ -65,17 +74,29 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
     return stats
 
 
-def generator_step(state: TrainingState, position: Position, minibatch: int, config: Config) -> Stats:
-    """Train the generator against the frozen discriminator, and move the average after it; return named scalars."""
+def generator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
+    """Train the generator against the frozen discriminator, and move the average after it; return named scalars.
+
+    `real` clips, as the discriminator's step takes them, are looked at only by losses that compare with them.
+    """
     dtype = dtype_of(config.training.precision, state.device)
-    latents = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config).latents()
+    noise = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config)
+    latents = noise.latents()
+    augment_fake, augment_real = noise.augmentation(), noise.augmentation()
     passes = _passes(state, position, len(latents))
     mean_loss = torch.zeros((), device=state.device)
     state.generator_optimizer.zero_grad(set_to_none=True)
     with _frozen(state.discriminator, state.loss):
         for k in range(passes):
-            fake = state.generator(latents[k::passes], position.stage, position.alpha, dtype=dtype)
-            loss = state.loss.generator_loss(state.discriminator(fake, position.stage, position.alpha)) / passes
+            part = slice(k, None, passes)
+            fake = state.generator(latents[part], position.stage, position.alpha, dtype=dtype)
+            fake_features = state.discriminator(augment_fake.part(part)(fake), position.stage, position.alpha)
+            real_features = None
+            if state.loss.generator_compares:
+                with torch.no_grad():
+                    clips = augment_real.part(part)(real[part]).to(dtype)
+                    real_features = state.discriminator(clips, position.stage, position.alpha)
+            loss = state.loss.generator_loss(fake_features, real_features) / passes
             loss.backward()
             mean_loss += loss.detach()
     distributed.average_gradients(state.generator.parameters())
@@ -95,7 +116,9 @@ class _Noise:
     """Draws for the whole minibatch, of which each process takes its part: two processes see what one would."""
 
     def __init__(self, purpose: Purpose, state: TrainingState, minibatch: int, config: Config) -> None:
-        self.rng = keyed_rng(purpose, config.training.seed, state.rollbacks, state.clips_shown)
+        key = (config.training.seed, state.rollbacks, state.clips_shown)
+        self.rng, self.augmentation_rng = keyed_rng(purpose, *key), keyed_rng(Purpose.AUGMENTATION, *key, purpose)
+        self.augment_probability = config.training.augment_probability
         self.minibatch, self.device, self.latent_dim = minibatch, state.device, state.generator.latent_dim
         self.part = slice(distributed.rank(), None, distributed.world_size())  # as ClipBatches deals out the real clips
 
@@ -105,6 +128,9 @@ class _Noise:
 
     def uniform(self) -> Tensor:
         return torch.from_numpy(self.rng.random(self.minibatch, dtype="float32")[self.part]).to(self.device)
+
+    def augmentation(self) -> Augmentation:
+        return Augmentation.draw(self.augmentation_rng, self.minibatch, self.augment_probability).part(self.part)
 
 
 @contextmanager
