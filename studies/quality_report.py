@@ -1,9 +1,10 @@
-"""Tables and pictures of studies/quality.py: from its runs to docs/study/.
+"""Tables and pictures of studies/quality.py: from its runs to docs/study.md and docs/study/.
 
-    python studies/quality_report.py RUNS STORE --out docs/study
+    python studies/quality_report.py RUNS STORE
 
-Writes tables.md, curves.svg (how far the critic tells real from generated) and samples.png (a row per variant, real clips last), and
-keeps configuration and metric cards of every run, which the tables are made from.
+Keeps configuration and metric cards of every run in docs/study/runs, makes from all that is kept there the tables between the markers of
+docs/study.md, and for each group of variants that RUNS is complete for `curves-GROUP.svg` (how far the critic tells real from generated)
+and `samples-GROUP.png` (a row per variant, real clips last).
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ import argparse
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import MIDDLE_SIZE, VARIANTS
+from quality import LOSSES_AND_ORDERS, MIDDLE_SIZE, OPTIONS
 
 from growreel.bench.report import markdown_rows
 from growreel.data.store import ClipStore
 from growreel.models.files import load_generator
 from growreel.sampling import generate
-from growreel.training.stats import read_lines, seconds_trained
+from growreel.training.stats import read_lines
 from growreel.video import enlarge, write_clip
 
+DOCS = Path(__file__).parents[1] / "docs"
+KEPT = DOCS / "study" / "runs"
+GROUPS = {"losses-and-orders": tuple(LOSSES_AND_ORDERS), "options": ("wgan-gp", *OPTIONS)}
+REFERENCES = {"losses-and-orders": "swgan-released", "options": "wgan-gp"}
 FIGURES = {
     "swd": ("swd", "mean"),
     "swd3d": ("swd3d", "mean"),
@@ -58,64 +64,61 @@ def cell(values: list[float]) -> str:
     return f"{mean:.3g} +- {half:.2g}"
 
 
-def results_table(runs: Path, card: str) -> list[str]:
-    rows: list[tuple[str, ...]] = [("", "seeds", *FIGURES, "minutes")]
+def cards_of(variant: str, name: str) -> dict[int, dict[str, Any]]:
+    """The kept cards of a variant, by seed."""
+    found = {
+        int(path.parent.name.rpartition("-")[2]): path
+        for path in KEPT.glob(f"{variant}-*/{name}")
+        if path.parent.name.rpartition("-")[0] == variant
+    }
+    return {seed: json.loads(found[seed].read_text(encoding="utf-8")) for seed in sorted(found)}
+
+
+def results_table(variants: Sequence[str], card: str) -> list[str]:
+    rows: list[tuple[str, ...]] = [("", "seeds", *FIGURES)]
     floor: dict[str, float | None] = {}
-    for variant in VARIANTS:
-        found = sorted(run for run in runs.glob(f"{variant}-*") if (run / card).exists())
-        cards = [json.loads((run / card).read_text()) for run in found]
-        if not cards:
-            continue
-        floor = {figure: value(cards[0], figure, "real") for figure in FIGURES}
-        columns = [cell([number for each in cards if (number := value(each, figure)) is not None]) for figure in FIGURES]
-        lines = [read_lines(run / "stats.jsonl") for run in found]
-        minutes = float(np.mean([seconds_trained(each) for each in lines])) / 60 if card == "card.json" else 0.0
-        rows.append((variant, str(len(cards)), *columns, f"{minutes:.1f}" if minutes else ""))
-    rows.append(("real / real", "", *("" if floor[figure] is None else f"{floor[figure]:.3g}" for figure in FIGURES), ""))
+    for variant in variants:
+        if cards := list(cards_of(variant, card).values()):
+            floor = {figure: value(cards[0], figure, "real") for figure in FIGURES}
+            columns = [cell([number for each in cards if (number := value(each, figure)) is not None]) for figure in FIGURES]
+            rows.append((variant, str(len(cards)), *columns))
+    rows.append(("real / real", "", *("" if floor[figure] is None else f"{floor[figure]:.3g}" for figure in FIGURES)))
     return markdown_rows(rows)
 
 
-def differences_table(runs: Path, reference: str) -> list[str]:
+def differences_table(variants: Sequence[str], reference: str) -> list[str]:
     """Seed by seed against one variant: the same seed starts from the same weights and sees the same clips."""
-    rows: list[tuple[str, ...]] = [(f"minus {reference}", "seeds", "swd", "swd3d", "motion, dB", "recall", "coverage")]
-    for variant in VARIANTS:
-        pairs = [
-            tuple(json.loads((runs / f"{name}-{seed}" / "card.json").read_text()) for name in (variant, reference))
-            for seed in range(100)
-            if all((runs / f"{name}-{seed}" / "card.json").exists() for name in (variant, reference))
-        ]
-        if variant == reference or not pairs:
+    rows: list[tuple[str, ...]] = [(f"minus {reference}", "seeds", "swd", "swd3d", "motion, dB", "precision", "recall", "coverage")]
+    theirs = cards_of(reference, "card.json")
+    for variant in variants:
+        ours = {seed: card for seed, card in cards_of(variant, "card.json").items() if seed in theirs}
+        if variant == reference or not ours:
             continue
         cells = []
         for figure in rows[0][2:]:
-            numbers = [(value(ours, figure), value(theirs, figure)) for ours, theirs in pairs]
+            numbers = [(value(card, figure), value(theirs[seed], figure)) for seed, card in ours.items()]
             cells.append(cell([a - b for a, b in numbers if a is not None and b is not None]))
-        rows.append((variant, str(len(pairs)), *cells))
+        rows.append((variant, str(len(ours)), *cells))
     return markdown_rows(rows)
 
 
-def samples(runs: Path, store: Path, path: Path, clips: int = 2, frames: int = 8) -> list[str]:
-    """A picture: per variant (first seed) two clips side by side, every second frame; then real clips. Returns the rows' names."""
-    names, rows = [], []
-    for variant in VARIANTS:
-        run = runs / f"{variant}-0"
-        if (run / "card.json").exists():
-            made = generate(load_generator(run), range(100, 100 + clips))
-            rows.append(np.concatenate(list(np.concatenate(list(made[:, ::2][:, :frames]), axis=0)), axis=1))
-            names.append(variant)
+def samples(runs: Path, variants: Sequence[str], store: Path, path: Path, clips: int = 2, frames: int = 8) -> None:
+    """A picture: per variant (first seed) two clips side by side, every second frame; then real clips."""
+
+    def row(clips_NTHWC: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        strip = np.concatenate(list(np.concatenate(list(clips_NTHWC[:, ::2][:, :frames]), axis=0)), axis=1)
+        return np.pad(strip, ((0, 1), (0, 0), (0, 0)))
+
+    rows = [row(generate(load_generator(runs / f"{variant}-0"), range(100, 100 + clips))) for variant in variants]
     with ClipStore.open(store) as opened:
-        size = load_generator(next(runs.glob("*-0"))).size
-        real = opened.read(np.random.default_rng(0).integers(0, len(opened), clips).tolist(), size)
-        rows.append(np.concatenate(list(np.concatenate(list(real[:, ::2][:, :frames]), axis=0)), axis=1))
-    sheet = np.concatenate([np.pad(row, ((0, 1), (0, 0), (0, 0))) for row in rows], axis=0)
-    write_clip(path, enlarge(sheet[None, None], 3)[0], fps=1)
-    return [*names, "real"]
+        size = load_generator(runs / f"{variants[0]}-0").size
+        rows.append(row(opened.read(np.random.default_rng(0).integers(0, len(opened), clips).tolist(), size)))
+    write_clip(path, enlarge(np.concatenate(rows, axis=0)[None, None], 3)[0], fps=1)
 
 
-def curves(runs: Path, path: Path) -> None:
+def curves(runs: Path, variants: Sequence[str], path: Path) -> None:
     """An SVG with a panel per variant, a line per seed: how far apart the critic's means of real and generated clips are."""
     width, height, gap = 210, 110, 40
-    variants = [variant for variant in VARIANTS if list(runs.glob(f"{variant}-*/stats.jsonl"))]
     columns = 4
     total = (height + gap) * math.ceil(len(variants) / columns) + gap
     box = f'width="{(width + gap) * columns + gap}" height="{total}"'
@@ -138,32 +141,43 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![\w.:/])/(?:[\w.-]+/)+([\w.-]+)", r"\1", text)
 
 
-def keep(runs: Path, folder: Path) -> None:
+def keep(runs: Path) -> None:
     """Configuration and cards of every finished run; of paths only the last name, the rest is this machine's affair."""
     for card in sorted(runs.glob("*/card.json")):
-        place = folder / card.parent.name
+        place = KEPT / card.parent.name
         place.mkdir(parents=True, exist_ok=True)
         for name in ("config.yaml", "card.json", "card-middle.json"):
             if (card.parent / name).exists():
                 (place / name).write_text(without_folders((card.parent / name).read_text(encoding="utf-8")), encoding="utf-8")
 
 
+def replace_between_markers(page: Path, name: str, lines: list[str]) -> None:
+    """What stands between `<!-- name -->` and `<!-- / -->`."""
+    text = page.read_text(encoding="utf-8")
+    start, found, rest = text.partition(f"<!-- {name} -->\n")
+    _, ended, end = rest.partition("<!-- / -->")
+    if not (found and ended):
+        raise SystemExit(f"{page}: has no place marked <!-- {name} --> ... <!-- / --> for the table")
+    page.write_text(start + found + "\n".join(["", *lines, ""]) + "\n" + ended + end, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, help="what quality.py wrote")
     parser.add_argument("store", type=Path, help="the clips that were learnt")
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    keep(options.runs, options.out / "runs")
-    names = samples(options.runs, options.store, options.out / "samples.png")
-    curves(options.runs, options.out / "curves.svg")
-    pages = ["### At 16x16x16", "", *results_table(options.runs, "card.json"), ""]
-    pages += ["### Seed by seed", "", *differences_table(options.runs, "swgan-released"), ""]
-    pages += [f"### At {MIDDLE_SIZE}, before growing on", "", *results_table(options.runs, "card-middle.json"), ""]
-    pages += ["Rows of samples.png, from above: " + ", ".join(names) + ".", ""]
-    (options.out / "tables.md").write_text("\n".join(pages), encoding="utf-8")
-    print("\n".join(pages))
+    keep(options.runs)
+    page = DOCS / "study.md"
+    for group, variants in GROUPS.items():
+        replace_between_markers(page, f"{group}: results", results_table(variants, "card.json"))
+        replace_between_markers(page, f"{group}: seed by seed", differences_table(variants, REFERENCES[group]))
+        if all((options.runs / f"{variant}-0" / "card.json").exists() for variant in variants):
+            samples(options.runs, variants, options.store, DOCS / "study" / f"samples-{group}.png")
+            curves(options.runs, variants, DOCS / "study" / f"curves-{group}.svg")
+        else:
+            print(f"{group}: not all variants are in {options.runs}, so its pictures stay as they are")
+    middle = [variant for variant in LOSSES_AND_ORDERS if cards_of(variant, "card-middle.json")]
+    replace_between_markers(page, f"at {MIDDLE_SIZE}", results_table(middle, "card-middle.json"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from growreel.models import build_discriminator, build_generator
 
 
 def test_the_presets_that_the_readme_names_exist() -> None:
-    assert {"demo", "weizmann-64", "ucf101-128", "trailerfaces-256", "golf-128"} <= set(preset_names())
+    assert {"demo", "paper", "weizmann-64", "ucf101-128", "trailerfaces-256", "golf-128"} <= set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -138,3 +138,11 @@ def test_every_field_is_documented() -> None:
 def test_config_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().growth = GrowthConfig()  # type: ignore[misc]
+
+
+def test_the_preset_of_the_paper_is_what_the_defaults_are() -> None:
+    """Published values: nothing that a later option changed, and the twelve million clips of the paper."""
+    paper, faces = load_preset("paper"), load_preset("trailerfaces-256")
+    assert dataclasses.replace(paper, growth=GrowthConfig()) == Config()
+    assert paper.growth.plan().total_clips == 12_000_000
+    assert dataclasses.replace(faces, training=paper.training) == paper
