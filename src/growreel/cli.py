@@ -154,6 +154,7 @@ def _train_parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--clips", type=int | None, default=None, help="short for --training.clips")
     parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
+    parser.add_argument("--compile", default=None, choices=["auto", "on", "off"], help="short for --training.compile")
     parser.add_argument("--allow-config-change", action="store_true", help="resume although settings differ from the run's")
     add_config(parser, arguments)
     return parser
@@ -161,7 +162,7 @@ def _train_parser(arguments: Sequence[str]) -> ArgumentParser:
 
 def _train(options: Namespace) -> int:
     config = resolve_config(options)
-    short = {"clips": options.clips, "eval_interval": options.eval_every}
+    short = {"clips": options.clips, "eval_interval": options.eval_every, "compile": options.compile}
     given = {name: value for name, value in short.items() if value is not None}
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
     from growreel.training.loop import train

@@ -1,7 +1,8 @@
-"""Which arithmetic a device is asked for."""
+"""What a device is asked for: which arithmetic, and whether steps are compiled."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -16,6 +17,13 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fl
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def resolve_compile(choice: Literal["auto", "on", "off"], device: torch.device) -> Literal["on", "off"]:
+    """`auto` is on for a CUDA card where its compiler is installed. On a CPU graphs take long to compile for what they save."""
+    if choice != "auto":
+        return choice
+    return "on" if device.type == "cuda" and find_spec("triton") is not None else "off"
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:

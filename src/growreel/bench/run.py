@@ -26,7 +26,7 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
-from growreel.precision import dtype_of, resolve_precision
+from growreel.precision import dtype_of, resolve_compile, resolve_precision
 
 LEAST_SECONDS = 0.5
 CLIPS_IN_STORE = 16
@@ -51,13 +51,15 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
     for size in sizes or ():
         if size not in plan.sizes:
             raise GrowreelError(f"--sizes {size}: is no stage of the plan; there are {', '.join(map(str, plan.sizes))}")
-    precision = resolve_precision(config.training.precision, device)
+    precision, compiled = resolve_precision(config.training.precision, device), resolve_compile(config.training.compile, device)
     with (
         tempfile.TemporaryDirectory(prefix="growreel-bench-") as folder,
         ClipStore.open(store or _noise_store(Path(folder), plan, config)) as opened,
     ):
         network = dataclasses.replace(config.network, image_channels=opened.channels)
-        config = dataclasses.replace(config, network=network, training=dataclasses.replace(config.training, precision=precision))
+        config = dataclasses.replace(
+            config, network=network, training=dataclasses.replace(config.training, precision=precision, compile=compiled)
+        )
         date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         settings = {"date": date, "repeats": repeats, "command": sys.argv[1:], "config": to_dict(config)}
         report = BenchReport(describe_machine(device), settings, precision, list(map(str, plan.sizes)))

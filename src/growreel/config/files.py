@@ -70,6 +70,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return _convert_dataclass(value, kind, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
+        if isinstance(value, bool) and "on" in arguments:
+            value = "on" if value else "off"  # YAML reads these words as truth values
         if value in arguments:
             return value
         raise GrowreelError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")

@@ -77,6 +77,8 @@ class TrainingConfig:
     recompute_voxels: int | None = None
     """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept
     in memory; None for none."""
+    compile: Literal["auto", "on", "off"] = "off"
+    """Make one compiled graph of each step, once for every stage (a minute or less each, kept between runs); `auto`: on a CUDA card."""
     device: str = "auto"
     """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
     stats_interval: int = 2_000

@@ -7,7 +7,6 @@ optimiser; `project_gradients` and `retract` keep constrained parameters where t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -37,11 +36,6 @@ class Batch:
     fake: Tensor
     mix: Tensor
     feature_mix: Tensor
-
-    def passes(self, count: int) -> Iterator[Batch]:
-        """The batch in `count` parts, clip i in part i modulo `count`: groups of the minibatch deviation stay together that way."""
-        for k in range(count):
-            yield Batch(*(getattr(self, name)[k::count] for name in self.__dataclass_fields__))
 
 
 class Term(NamedTuple):

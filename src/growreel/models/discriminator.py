@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_relu_
 from growreel.models.generator import stage_channels
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, downsample, minibatch_stddev
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, downsample, minibatch_stddev
 from growreel.models.recompute import run_block
 
 
@@ -48,7 +48,7 @@ class Discriminator(nn.Module):
         self.dense = EqualizedLinear(widths[0] * sizes[0].voxels, feature_dim)
 
     def forward(
-        self, clips_NCTHW: Tensor, stage: int, alpha: float = 1.0, *, parts: int = 1, product_dtype: torch.dtype | None = None
+        self, clips_NCTHW: Tensor, stage: int, alpha: float | Tensor = 1.0, *, parts: int = 1, product_dtype: torch.dtype | None = None
     ) -> Tensor:
         """Features of clips.
 
@@ -65,9 +65,9 @@ class Discriminator(nn.Module):
         x = leaky_relu_(self.from_rgb[sizes[stage]](clips_NCTHW), product_dtype)
         for i in range(stage, 0, -1):
             x = run_block(self.blocks[sizes[i]], x, product_dtype, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
-            if i == stage and alpha < 1:
+            if i == stage and (isinstance(alpha, Tensor) or alpha < 1):
                 old = leaky_relu_(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))), product_dtype)
-                x = torch.lerp(old, x, alpha)
+                x = blend(old, x, alpha)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         x = leaky_relu_(self.last(minibatch_stddev(x, parts=parts), product_dtype))
         features: Tensor = leaky_relu_(self.dense(x.flatten(1)))

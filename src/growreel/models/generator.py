@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_pixel_norm_
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, reshape_fresh, upsample
 from growreel.models.recompute import run_block
 
 
@@ -51,13 +51,15 @@ class Generator(nn.Module):
             {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
         )
 
-    def forward(self, latents: Tensor, stage: int, alpha: float = 1.0, truncation: float = 1.0, dtype: torch.dtype | None = None) -> Tensor:
+    def forward(
+        self, latents: Tensor, stage: int, alpha: float | Tensor = 1.0, truncation: float = 1.0, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Clips of stage `stage` from latents.
 
         Args:
             latents: [n, latent_dim], standard normal.
             stage: index into the plan.
-            alpha: weight of the newest block, 0 (previous stage, up-scaled) to 1.
+            alpha: weight of the newest block, 0 (previous stage, up-scaled) to 1. A tensor is not looked at: old and new are both computed.
             truncation: the normalised latent is multiplied by it. 1 is the distribution that was trained; towards 0 the
                 dense layer gives its mean over all latents: fewer surprises, less variety.
             dtype: of all arithmetic after the first convolution; None is that of the latents.
@@ -66,14 +68,14 @@ class Generator(nn.Module):
             [n, c, t, h, w] of that dtype, about -1 to 1, not clamped.
         """
         sizes = [str(size) for size in self.plan.sizes]
-        x = self.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *self.plan.sizes[0]))
+        x = reshape_fresh(self.dense(pixel_norm(latents) * truncation), (len(latents), -1, *self.plan.sizes[0]))
         x = leaky_pixel_norm_(self.first(leaky_pixel_norm_(x))).to(dtype or latents.dtype)
         previous = x
         for i in range(1, stage + 1):
             previous = x
             x = run_block(self.blocks[sizes[i]], x, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
         rgb: Tensor = self.to_rgb[sizes[stage]](x)
-        if stage > 0 and alpha < 1:
+        if stage > 0 and (isinstance(alpha, Tensor) or alpha < 1):
             old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage))
-            rgb = torch.lerp(old, rgb, alpha)
+            rgb = blend(old, rgb, alpha)
         return rgb

@@ -36,6 +36,13 @@ def downsample(x_NCTHW: Tensor, scale: Size) -> Tensor:
     return F.avg_pool3d(wide, kernel_size=tuple(scale), stride=tuple(scale)).to(x_NCTHW.dtype)
 
 
+def blend(old: Tensor, new: Tensor, alpha: float | Tensor) -> Tensor:
+    """(1 - alpha) old + alpha new. A tensor alpha, float32, does not depend on the precision of what it weighs."""
+    if isinstance(alpha, Tensor):
+        return torch.lerp(old.to(alpha.dtype), new.to(alpha.dtype), alpha).to(new.dtype)
+    return torch.lerp(old, new, alpha)
+
+
 def minibatch_stddev(x_NCTHW: Tensor, group_size: int = 4, eps: float = 1e-8, parts: int = 1) -> Tensor:
     """Append one map holding the standard deviation over a group of clips, averaged over C, T, H and W.
 
@@ -113,7 +120,14 @@ def _pointwise(x_NCTHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolution 1x1x1 as one matrix product per clip: with three channels on one side up to ten times as fast on a CPU."""
     weight, bias = weight.flatten(1).to(x_NCTHW.dtype), bias.to(x_NCTHW.dtype)
     y: Tensor = torch.matmul(weight, x_NCTHW.flatten(2)) + bias.unsqueeze(1)
-    return y.view(*y.shape[:2], *x_NCTHW.shape[2:])
+    return reshape_fresh(y, (*y.shape[:2], *x_NCTHW.shape[2:]))
+
+
+def reshape_fresh(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """x, which nothing else refers to, in another shape, and not as a view: working in place on a view costs two copies of a gradient in
+    the backward pass, and PyTorch's compiler gets that wrong (2.13, CPU)."""
+    result: Tensor = torch.ops.aten._unsafe_view(x, shape)
+    return result
 
 
 class EqualizedLinear(nn.Module):

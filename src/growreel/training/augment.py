@@ -7,7 +7,7 @@ out often enough, a generator that makes transformed clips is told from one that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ BRIGHTNESS, CONTRAST, SATURATION = 0.2, 0.5, 1.0
 """Standard deviations: added, in units of the range -1 to 1; of the binary logarithm of the factor (ADA, appendix B)."""
 
 
-@dataclass(frozen=True)
-class Augmentation:
+class Augmentation(NamedTuple):
     """One draw of transforms for each of n clips.
 
     Attributes:
@@ -44,25 +43,21 @@ class Augmentation:
         saturation = 2 ** (rng.normal(0, SATURATION, clips) * happens[3])
         return cls(*(torch.from_numpy(draws.astype(np.float32)) for draws in (shift, brightness, contrast, saturation)))
 
-    def part(self, clips: slice) -> Augmentation:
+    def part(self, clips: slice, device: torch.device | None = None) -> Augmentation:
         """The transforms of some of the clips."""
-        return Augmentation(*(getattr(self, name)[clips] for name in self.__dataclass_fields__))
+        return Augmentation(*(draws[clips].to(device) for draws in self))
 
     def __call__(self, clips_NCTHW: Tensor) -> Tensor:
         """Transformed clips, of the same shape and dtype, differentiable; what is shifted in repeats the border."""
-        if not (self.shift.any() or self.brightness.any() or (self.contrast != 1).any() or (self.saturation != 1).any()):
-            return clips_NCTHW
-        x, device = clips_NCTHW.float(), clips_NCTHW.device
+        x = clips_NCTHW.float()
         for axis, shares in ((3, self.shift[:, 0]), (4, self.shift[:, 1])):
             extent = x.shape[axis]
             steps = (shares * extent).round().long()
-            if steps.any():
-                places = (torch.arange(extent) - steps.unsqueeze(1)).clamp(0, extent - 1)  # n, extent
-                shape = [len(x), *(extent if dim == axis else 1 for dim in range(1, 5))]
-                x = x.gather(axis, places.view(shape).to(device).expand_as(x))
-        brightness, contrast, saturation = (
-            values.to(device).view(-1, 1, 1, 1, 1) for values in (self.brightness, self.contrast, self.saturation)
-        )
-        grey = x.mean(dim=1, keepdim=True)
-        x = torch.lerp(grey, x, saturation.expand_as(grey)) if x.shape[1] == 3 else x
+            places = (torch.arange(extent, device=x.device) - steps.unsqueeze(1)).clamp(0, extent - 1)  # n, extent
+            shape = [len(x), *(extent if dim == axis else 1 for dim in range(1, 5))]
+            x = x.gather(axis, places.view(shape).expand_as(x))
+        brightness, contrast, saturation = (values.view(-1, 1, 1, 1, 1) for values in (self.brightness, self.contrast, self.saturation))
+        if x.shape[1] == 3:
+            grey = x.mean(dim=1, keepdim=True)
+            x = grey + (x - grey) * saturation
         return (x * contrast + brightness).to(clips_NCTHW.dtype)

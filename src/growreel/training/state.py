@@ -12,6 +12,7 @@ from growreel.config import Config, OptimizerConfig
 from growreel.growth import GrowthPlan, Position
 from growreel.losses import AdversarialLoss, build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
+from growreel.training.compiled import CompiledFunction
 
 
 class TrainingState:
@@ -20,6 +21,7 @@ class TrainingState:
     Attributes:
         clips_shown: real clips that the discriminator has seen, over all processes.
         rollbacks: times the run went back to a checkpoint; part of the noise's key, so that a repeated stretch differs.
+        compiled: graphs of the present stage, by stage and what they are for.
         optimizers_for: (stage, phase) that the optimisers' moments belong to.
     """
 
@@ -36,6 +38,7 @@ class TrainingState:
         self.clips_shown = 0
         self.rollbacks = 0
         self.optimizers_for: tuple[int, str] = (0, "stable")
+        self.compiled: dict[tuple[Any, ...], CompiledFunction] = {}
         self._optimizer = config.optimizer
         self._reset_optimizers()
 

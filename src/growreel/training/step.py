@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +12,13 @@ from torch import Tensor, nn
 from growreel import distributed
 from growreel.config import Config
 from growreel.growth import Position
-from growreel.losses import Batch, Term, gradient_penalty
 from growreel.models.layers import downsample, upsample
 from growreel.precision import dtype_of
 from growreel.randomness import Purpose, keyed_rng
 from growreel.training.augment import Augmentation
+from growreel.training.compiled import CompiledFunction
+from growreel.training.gradients import Alpha, DiscriminatorGradients, GeneratorGradients, Gradients, Stats, add
 from growreel.training.state import TrainingState
-
-Stats = dict[str, Tensor]
 
 
 def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor:
@@ -37,36 +37,20 @@ def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor
 
 
 def discriminator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
-    """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars.
-
-    The terms of the loss are differentiated one after the other, each before the next is computed: one graph is alive at a time.
-    """
-    dtype = dtype_of(config.training.precision, state.device)
-    noise = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config)
-    with torch.no_grad():
-        fake = state.generator(noise.latents(), position.stage, position.alpha, dtype=dtype).float()
-    augment_real, augment_fake = noise.augmentation(), noise.augmentation()
-    batch = Batch(augment_real(real), augment_fake(fake), noise.uniform(), noise.uniform())
-
-    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
-        features: Tensor = state.discriminator(
-            clips if penalty else clips.to(dtype), position.stage, position.alpha, parts=parts, product_dtype=dtype if penalty else None
-        )
-        return features
-
-    terms: list[Callable[[Batch], Term | None]] = [lambda part: state.loss.adversarial_term(discriminate, part)]
+    """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars."""
+    noise, passes = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config), _passes(state, position, len(real))
+    latents, augment_real, augment_fake = noise.latents(), noise.augmentation(), noise.augmentation()
+    mix, feature_mix = noise.uniform(), noise.uniform()
     interval = config.loss.penalty_interval
-    if state.clips_shown // minibatch % interval == 0:
-        terms.insert(0, lambda part: gradient_penalty(state.loss, discriminate, part, weight=interval))
-    passes = _passes(state, position, len(real))
+    penalty_weight = interval if state.clips_shown // minibatch % interval == 0 else 0
+    run = _function(DiscriminatorGradients, state, position, config, penalty_weight=penalty_weight, share=1 / passes)
     stats: Stats = {}
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    for part in batch.passes(passes):
-        for compute in terms:
-            if (term := compute(part)) is not None:
-                (term.value / passes).backward()
-                for name, value in {"loss_discriminator": term.value.detach(), **term.stats}.items():
-                    stats[name] = stats.get(name, 0) + value / passes
+    for k in range(passes):  # clip i in pass i modulo `passes`: groups of the minibatch deviation stay together that way
+        inputs = (real, latents, mix, feature_mix, augment_real, augment_fake)
+        gradients, of_pass = run(*(_part(each, slice(k, None, passes)) for each in inputs), _alpha(state, position, config))
+        _accumulate({"discriminator": state.discriminator, "loss": state.loss}, gradients)
+        add(stats, {name: value.clone() for name, value in of_pass.items()})
     distributed.average_gradients([*state.discriminator.parameters(), *state.loss.parameters()])
     state.loss.project_gradients()
     state.discriminator_optimizer.step()
@@ -79,31 +63,60 @@ def generator_step(state: TrainingState, real: Tensor, position: Position, minib
 
     `real` clips, as the discriminator's step takes them, are looked at only by losses that compare with them.
     """
-    dtype = dtype_of(config.training.precision, state.device)
-    noise = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config)
-    latents = noise.latents()
-    augment_fake, augment_real = noise.augmentation(), noise.augmentation()
-    passes = _passes(state, position, len(latents))
-    mean_loss = torch.zeros((), device=state.device)
+    noise, passes = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config), _passes(state, position, len(real))
+    latents, augment_fake, augment_real = noise.latents(), noise.augmentation(), noise.augmentation()
+    stats: Stats = {}
     state.generator_optimizer.zero_grad(set_to_none=True)
     with _frozen(state.discriminator, state.loss):
+        run = _function(GeneratorGradients, state, position, config, share=1 / passes)
         for k in range(passes):
-            part = slice(k, None, passes)
-            fake = state.generator(latents[part], position.stage, position.alpha, dtype=dtype)
-            fake_features = state.discriminator(augment_fake.part(part)(fake), position.stage, position.alpha)
-            real_features = None
-            if state.loss.generator_compares:
-                with torch.no_grad():
-                    clips = augment_real.part(part)(real[part]).to(dtype)
-                    real_features = state.discriminator(clips, position.stage, position.alpha)
-            loss = state.loss.generator_loss(fake_features, real_features) / passes
-            loss.backward()
-            mean_loss += loss.detach()
+            inputs = (_part(each, slice(k, None, passes)) for each in (real, latents, augment_real, augment_fake))
+            gradients, of_pass = run(*inputs, _alpha(state, position, config))
+            _accumulate({"generator": state.generator}, gradients)
+            add(stats, {name: value.clone() for name, value in of_pass.items()})
     distributed.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
     with torch.no_grad():
         torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.training.ema_decay)
-    return {"loss_generator": mean_loss}
+    return stats
+
+
+def _function(
+    kind: type[DiscriminatorGradients | GeneratorGradients], state: TrainingState, position: Position, config: Config, **settings: Any
+) -> Callable[..., tuple[Gradients, Stats]]:
+    """What computes gradients at this stage; compiled ones are kept until the next."""
+    dtype = dtype_of(config.training.precision, state.device)
+    key = (position.stage, kind.__name__, *settings.values())
+    if key in state.compiled:
+        return state.compiled[key]
+    function = kind(state.generator, state.discriminator, state.loss, stage=position.stage, dtype=dtype, **settings)
+    if config.training.compile != "on":
+        return function
+    state.compiled = {other: compiled for other, compiled in state.compiled.items() if other[0] == position.stage}
+    state.compiled[key] = CompiledFunction(function, dtype, state.plan.sizes[position.stage].voxels)
+    return state.compiled[key]
+
+
+def _alpha(state: TrainingState, position: Position, config: Config) -> Alpha:
+    """As a tensor where it is the input of a graph, which then serves fade and stable phase."""
+    return torch.tensor(position.alpha, device=state.device) if config.training.compile == "on" else position.alpha
+
+
+def _part(value: Tensor | Augmentation | None, clips: slice) -> Tensor | Augmentation | None:
+    return value.part(clips) if isinstance(value, Augmentation) else value if value is None else value[clips]
+
+
+def _accumulate(modules: dict[str, nn.Module], gradients: Gradients) -> None:
+    """Add up in `grad`, in memory of its own (the results of a graph are overwritten by its next run), laid out as the parameter: a fused
+    optimiser takes both as plain rows of numbers."""
+    for prefix, module in modules.items():
+        for name, parameter in module.named_parameters():
+            if (gradient := gradients.get(f"{prefix}.{name}")) is None:
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            else:
+                parameter.grad.add_(gradient)
 
 
 def _passes(state: TrainingState, position: Position, clips: int) -> int:
@@ -129,8 +142,10 @@ class _Noise:
     def uniform(self) -> Tensor:
         return torch.from_numpy(self.rng.random(self.minibatch, dtype="float32")[self.part]).to(self.device)
 
-    def augmentation(self) -> Augmentation:
-        return Augmentation.draw(self.augmentation_rng, self.minibatch, self.augment_probability).part(self.part)
+    def augmentation(self) -> Augmentation | None:
+        if not self.augment_probability:
+            return None
+        return Augmentation.draw(self.augmentation_rng, self.minibatch, self.augment_probability).part(self.part, self.device)
 
 
 @contextmanager

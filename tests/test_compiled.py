@@ -1,0 +1,119 @@
+"""Compiled steps: the graph that is traced is the step, and a compiler that fails or errs is found out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from conftest import colored, tiny_config
+from growreel.config import Config, LossConfig
+from growreel.errors import GrowreelError
+from growreel.growth import Position
+from growreel.precision import resolve_compile
+from growreel.training.state import TrainingState
+from growreel.training.step import discriminator_step, generator_step
+
+CPU = torch.device("cpu")
+
+
+def config(loss: LossConfig | None = None, microbatch: int | None = None, **training: Any) -> Config:
+    plain = colored(tiny_config(**training))
+    growth = dataclasses.replace(plain.growth, minibatch=8, microbatch=microbatch)
+    # At Adam's usual eps of 1e-8 gradients that are mere rounding take whole steps, either way.
+    optimizer = dataclasses.replace(plain.optimizer, eps=1e-2)
+    return dataclasses.replace(plain, growth=growth, loss=loss or plain.loss, optimizer=optimizer)
+
+
+def trained(config: Config, alphas: tuple[float, ...] = (0.4,), seed: int = 0) -> tuple[TrainingState, list[dict[str, Tensor]]]:
+    """State and scalars after a step of both networks at each alpha, at the second stage."""
+    state = TrainingState(config, CPU)
+    real = torch.rand(8, 3, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    scalars = []
+    for alpha in alphas:
+        position = Position(1, "fade", alpha)
+        scalars.append(discriminator_step(state, real, position, 8, config) | generator_step(state, real, position, 8, config))
+        state.clips_shown += 8
+    return state, scalars
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Graphs run as traced, without the compiler; how often one was made."""
+    made: list[Any] = []
+
+    def compile_nothing(graph: torch.fx.GraphModule, **_: Any) -> torch.fx.GraphModule:
+        made.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    return made
+
+
+@pytest.mark.parametrize("options", [{}, {"augment_probability": 0.8}, {"precision": "bfloat16"}], ids=["plain", "augment", "bfloat16"])
+@pytest.mark.parametrize("name", ["swgan", "wgan-gp", "relativistic", "san"])
+def test_the_graph_is_the_step(name: Any, options: dict[str, Any], uncompiled: list[Any]) -> None:
+    """One graph for each network serves every alpha and, in two passes, every part; parameters are inputs, so it learns."""
+    alphas = (0.4, 0.7, 1.0)
+    plain, expected = trained(config(LossConfig(name=name), **options), alphas)
+    state, scalars = trained(config(LossConfig(name=name), microbatch=4, compile="on", **options), alphas)
+    assert len(uncompiled) == 2
+    rtol, atol = (0.05, 0.01) if "precision" in options else (1e-3, 1e-4)
+    for ours, theirs in zip(scalars, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+    for name, module in state.modules().items():
+        torch.testing.assert_close(module.state_dict(), plain.modules()[name].state_dict(), rtol=rtol, atol=atol)
+
+
+def test_steps_without_penalty_have_a_graph_of_their_own(uncompiled: list[Any]) -> None:
+    loss = dataclasses.replace(config().loss, penalty_interval=2)
+    state, scalars = trained(config(loss, compile="on"), (0.4, 0.5, 0.6, 0.7))
+    assert len(uncompiled) == 3 == len(state.compiled)
+    assert ["gradient_penalty" in each for each in scalars] == [True, False, True, False]
+    discriminator_step(state, torch.zeros(8, 3, 2, 4, 4), Position(0, "stable", 1.0), 8, config(loss, compile="on"))
+    assert len(state.compiled) == 1, "those of the other stage are gone"
+
+
+def test_the_compiler_compiles_a_step() -> None:
+    """The real one, on the smaller of the graphs."""
+    plain, compiled = TrainingState(config(), CPU), TrainingState(config(compile="on"), CPU)
+    real, position = torch.zeros(8, 3, 2, 4, 4), Position(0, "stable", 1.0)
+    for _ in range(2):
+        expected = generator_step(plain, real, position, 8, config())
+        measured = generator_step(compiled, real, position, 8, config(compile="on"))
+        torch.testing.assert_close(measured, expected, rtol=1e-4, atol=1e-5)
+    assert next(iter(compiled.compiled.values())).calls == 2
+
+
+def test_a_compiler_that_errs_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(graph: torch.fx.GraphModule, **_: Any) -> Any:
+        def run(*inputs: Any) -> Any:
+            gradients, stats = graph(*inputs)
+            return {name: gradient * 1.01 for name, gradient in gradients.items()}, stats
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", wrong)
+    with pytest.raises(
+        GrowreelError, match=r"--compile on: the compiled step is off by 0\.01 of its gradients on this machine; use --compile off"
+    ):
+        trained(config(compile="on"))
+
+
+def test_a_compiler_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        def run(*_: Any) -> Any:
+            raise RuntimeError("no C++ compiler\nmore")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(GrowreelError, match=r"--compile on: the compiler failed \(RuntimeError: no C\+\+ compiler\); use --compile off"):
+        trained(config(compile="on"))
+
+
+def test_auto_is_off_on_a_cpu() -> None:
+    assert [resolve_compile(choice, CPU) for choice in ("auto", "on", "off")] == ["off", "on", "off"]
