@@ -99,16 +99,20 @@ class PeerWorkload(Timed):
         self.peer.sample(1, 0)
 
 
-def variants(config: Config, stage: int, peers: dict[str, str], with_plain: bool) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+def variants(
+    config: Config, stage: int, peers: dict[str, str], with_plain: bool, with_compiled: bool
+) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     """What takes turns at a stage; the first is what the ratios refer to."""
     found: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
     plan = config.growth.plan()
     if with_plain:
         found["plain, float32"] = (PlainWorkload, (to_dict(config), stage))
     saving = "growreel, bfloat16, microbatch 4, recompute_voxels 16384"
-    for name in ("growreel, float32", "growreel, bfloat16", saving):
+    compiled = "growreel, bfloat16, compiled"
+    for name in ("growreel, float32", "growreel, bfloat16", *([compiled] if with_compiled else []), saving):
         tree = to_dict(config)
         tree["training"]["precision"] = name.split(", ")[1]
+        tree["training"]["compile"] = "on" if name == compiled else "off"
         if name == saving:
             tree["growth"]["microbatch"], tree["training"]["recompute_voxels"] = 4, 16384
         found[name] = (StageWorkload, (tree, stage, "cpu"))
@@ -118,10 +122,10 @@ def variants(config: Config, stage: int, peers: dict[str, str], with_plain: bool
 
 
 def measure(
-    config: Config, stage: int, peers: dict[str, str], with_plain: bool, repeats: int, alone: bool = False
+    config: Config, stage: int, peers: dict[str, str], *, with_plain: bool, with_compiled: bool, repeats: int, alone: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Rounds in turns. `alone`: a process lives for its own turn only, for sizes at which several together have no room."""
-    found = variants(config, stage, peers, with_plain)
+    found = variants(config, stage, peers, with_plain, with_compiled)
     figures: dict[str, dict[str, Any]] = {name: {"train": [], "sample": [], "peak": 0, "at_start": 0} for name in found}
 
     def turn(name: str, worker: Remote) -> None:
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE", help="another project")
     parser.add_argument("--alone", action="store_true", help="one process at a time, for sizes that fill the memory")
     parser.add_argument("--no-plain", action="store_true", help="leave plain.py out")
+    parser.add_argument("--no-compiled", action="store_true", help="leave compiled steps out")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -191,7 +196,15 @@ def main() -> None:
     found, pages = {}, []
     for text in options.sizes.split(","):
         stage = plan.sizes.index(Size.parse(text))
-        found[text] = measure(config, stage, peers, not options.no_plain, options.repeats, options.alone)
+        found[text] = measure(
+            config,
+            stage,
+            peers,
+            with_plain=not options.no_plain,
+            with_compiled=not options.no_compiled,
+            repeats=options.repeats,
+            alone=options.alone,
+        )
         pages += [f"### {text}, minibatch {plan.stages[stage].minibatch}", "", *table(found[text]), ""]
     facts = {"date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"), **describe_machine(CPU), "repeats": options.repeats}
     options.out.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ def test_forecast_adds_up_what_was_measured() -> None:
 def test_plain_and_growreel_take_turns() -> None:
     config = colored(tiny_config())
     config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, name="swgan"))
-    figures = compare.measure(config, 1, {"missing": "/nonexistent/peer.py"}, with_plain=True, repeats=2)
+    figures = compare.measure(config, 1, {"missing": "/nonexistent/peer.py"}, with_plain=True, with_compiled=False, repeats=2)
     assert [len(each.get("train", [])) for each in figures.values()] == [2, 2, 2, 2, 0]
     rows = compare.table(figures)
     assert len(rows) == 7 and "1.00" in rows[2] and "No such file" in rows[6]

@@ -13,6 +13,7 @@ from growreel.growth import Position
 from growreel.memory import keep_freed_memory, peak_memory, resident_memory
 from growreel.randomness import latents_of_seeds
 from growreel.sampling import CLIPS_AT_A_TIME, clips_of_latents
+from growreel.training.compiled import CHECKED_CALLS
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, fade_real, generator_step
 
@@ -37,6 +38,7 @@ class StageWorkload:
         self.memory_at_start = resident_memory(self.device)
         self.config = from_dict(tree, "bench")
         self.state = TrainingState(self.config, self.device)
+        self.steps = 0
         self.stage, self.minibatch = stage, self.state.plan.stages[stage].minibatch
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
@@ -48,6 +50,8 @@ class StageWorkload:
         """Seconds a step: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0
         position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
+        while self.config.training.compile == "on" and self.steps < self.config.loss.penalty_interval * CHECKED_CALLS:
+            self._step(position)  # the first results of a graph are checked, which takes time
         return seconds_each(lambda: self._step(position), steps, self.device)
 
     def sample(self, batches: int) -> float:
@@ -66,6 +70,7 @@ class StageWorkload:
         return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
 
     def _step(self, position: Position) -> None:
+        self.steps += 1
         for _ in range(self.config.training.critic_steps):
             real = fade_real(self.real, self.state, position)
             discriminator_step(self.state, real, position, self.minibatch, self.config)
