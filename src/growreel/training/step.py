@@ -93,7 +93,7 @@ def _function(
     if config.training.compile != "on":
         return function
     state.compiled = {other: compiled for other, compiled in state.compiled.items() if other[0] == position.stage}
-    state.compiled[key] = CompiledFunction(function, dtype, state.plan.sizes[position.stage].voxels)
+    state.compiled[key] = CompiledFunction(function, state.plan.sizes[position.stage].voxels)
     return state.compiled[key]
 
 
