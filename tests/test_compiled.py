@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from conftest import colored, tiny_config
-from growreel.config import Config, LossConfig
+from growreel.config import Config, LossConfig, TrainingConfig, load_config, to_yaml
 from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.precision import resolve_compile
@@ -114,4 +115,16 @@ def test_a_compiler_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_is_off_on_a_cpu() -> None:
-    assert [resolve_compile(choice, CPU) for choice in ("auto", "on", "off")] == ["off", "on", "off"]
+    choices: tuple[Literal["auto", "on", "off"], ...] = ("auto", "on", "off")
+    assert [resolve_compile(TrainingConfig(compile=choice), CPU) for choice in choices] == ["off", "on", "off"]
+    with pytest.raises(GrowreelError, match=r"--compile on, --training\.recompute_voxels 8: .* leave one out"):
+        TrainingConfig(compile="on", recompute_voxels=8)
+
+
+def test_yaml_reads_on_and_off_as_truth_values(tmp_path: Path) -> None:
+    for word, value in (("on", "on"), ("off", "off"), ("auto", "auto"), ("'on'", "on")):
+        (tmp_path / "c.yaml").write_text(f"training: {{compile: {word}}}")
+        read = load_config(tmp_path / "c.yaml")
+        assert read.training.compile == value
+        (tmp_path / "again.yaml").write_text(to_yaml(read))
+        assert load_config(tmp_path / "again.yaml") == read

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from growreel.config import Precision
+from growreel.config import Precision, TrainingConfig
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
@@ -19,11 +19,11 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fl
     return "bfloat16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
-def resolve_compile(choice: Literal["auto", "on", "off"], device: torch.device) -> Literal["on", "off"]:
+def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["on", "off"]:
     """`auto` is on for a CUDA card where its compiler is installed. On a CPU graphs take long to compile for what they save."""
-    if choice != "auto":
-        return choice
-    return "on" if device.type == "cuda" and find_spec("triton") is not None else "off"
+    if training.compile != "auto":
+        return training.compile
+    return "on" if device.type == "cuda" and find_spec("triton") is not None and training.recompute_voxels is None else "off"
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:

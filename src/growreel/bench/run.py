@@ -51,7 +51,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
     for size in sizes or ():
         if size not in plan.sizes:
             raise GrowreelError(f"--sizes {size}: is no stage of the plan; there are {', '.join(map(str, plan.sizes))}")
-    precision, compiled = resolve_precision(config.training.precision, device), resolve_compile(config.training.compile, device)
+    precision, compiled = resolve_precision(config.training.precision, device), resolve_compile(config.training, device)
     with (
         tempfile.TemporaryDirectory(prefix="growreel-bench-") as folder,
         ClipStore.open(store or _noise_store(Path(folder), plan, config)) as opened,

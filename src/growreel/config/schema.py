@@ -78,7 +78,8 @@ class TrainingConfig:
     """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept
     in memory; None for none."""
     compile: Literal["auto", "on", "off"] = "off"
-    """Make one compiled graph of each step, once for every stage (a minute or less each, kept between runs); `auto`: on a CUDA card."""
+    """Make one compiled graph of each step, once for every stage (a minute or less each, kept between runs); `auto`: on a CUDA card,
+    unless blocks are to be computed again (`recompute_voxels`)."""
     device: str = "auto"
     """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
     stats_interval: int = 2_000
@@ -107,6 +108,10 @@ class TrainingConfig:
         check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
         if self.clips is not None:
             check_range("training.clips", self.clips, least=1)
+        if self.compile == "on" and self.recompute_voxels is not None:
+            raise GrowreelError(
+                f"--compile on, --training.recompute_voxels {self.recompute_voxels}: a compiled graph computes nothing twice; leave one out"
+            )
         if self.recompute_voxels is not None:
             check_range("training.recompute_voxels", self.recompute_voxels, least=1)
         if self.eval_interval is not None:

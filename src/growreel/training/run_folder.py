@@ -113,6 +113,6 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
     training = dataclasses.replace(
         config.training,
         precision=resolve_precision(config.training.precision, device),
-        compile=resolve_compile(config.training.compile, device),
+        compile=resolve_compile(config.training, device),
     )
     return dataclasses.replace(config, training=training, network=dataclasses.replace(config.network, image_channels=channels))
