@@ -17,7 +17,7 @@ from growreel.models import build_discriminator, build_generator
 
 
 def test_the_presets_that_the_readme_names_exist() -> None:
-    assert {"demo", "paper", "weizmann-64", "ucf101-128", "trailerfaces-256", "golf-128"} <= set(preset_names())
+    assert {"demo", "best", "paper", "weizmann-64", "ucf101-128", "trailerfaces-256", "golf-128"} <= set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
