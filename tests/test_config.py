@@ -106,7 +106,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text("training: {seed: x}")
     with pytest.raises(GrowreelError, match=r"deep.yaml: training.seed: 'x' is not of type int"):
         load_config(tmp_path / "deep.yaml")
-    with pytest.raises(GrowreelError, match="--preset huge: there is no such preset; choose one of demo"):
+    with pytest.raises(GrowreelError, match="--preset huge: there is no such preset; choose one of best, demo"):
         load_preset("huge")
 
 
