@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from growreel.models.layers import EqualizedLinear
+
 
 class Discriminate(Protocol):
     """Clips [n, c, t, h, w] -> features [n, d], float32 or wider."""
@@ -81,6 +83,28 @@ class AdversarialLoss(nn.Module, ABC):
 
     def retract(self) -> None:
         """Called after the optimiser's step."""
+
+
+class ScalarLoss(AdversarialLoss):
+    """A loss with one scalar head, high on real clips."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.head = EqualizedLinear(feature_dim, 1, gain=1)
+
+    def critic(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.head(features)
+        return scores.squeeze(1)
+
+    def scores(self, discriminate: Discriminate, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of real and of fake clips [n] each, which pass as one batch."""
+        real, fake = self.critic(discriminate(torch.cat([batch.real, batch.fake]), parts=2)).chunk(2)
+        return real, fake
+
+
+def half_squared_norm(gradient: Tensor, clips: int) -> Tensor:
+    """R1 or R2, without its weight: half of ||gradient||^2, summed over what is given and divided by the clips of a minibatch."""
+    return gradient.square().sum() / (2 * clips)
 
 
 def interpolate(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:

@@ -6,15 +6,13 @@ L_G = mean softplus(D(x) - D(G(z)))
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term
-from growreel.models.layers import EqualizedLinear
+from growreel.losses.base import Batch, Discriminate, ScalarLoss, Term, half_squared_norm
 
 
-class RelativisticLoss(AdversarialLoss):
+class RelativisticLoss(ScalarLoss):
     """One scalar head, high on real clips; what counts is by how much a real clip is above the generated one it is paired with.
 
     Args:
@@ -25,17 +23,11 @@ class RelativisticLoss(AdversarialLoss):
     generator_compares = True
 
     def __init__(self, feature_dim: int, *, gradient_weight: float = 1.0) -> None:
-        super().__init__()
-        self.head = EqualizedLinear(feature_dim, 1, gain=1)
+        super().__init__(feature_dim)
         self.gradient_weight = gradient_weight
 
-    def critic(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.head(features)
-        return scores.squeeze(1)
-
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        features = discriminate(torch.cat([batch.real, batch.fake]), parts=2)
-        scores_real, scores_fake = self.critic(features).chunk(2)
+        scores_real, scores_fake = self.scores(discriminate, batch)
         stats = {"critic_real": scores_real.mean(), "critic_fake": scores_fake.mean()}
         return Term(F.softplus(scores_fake - scores_real).mean(), {name: value.detach() for name, value in stats.items()})
 
@@ -44,7 +36,7 @@ class RelativisticLoss(AdversarialLoss):
 
     def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
         """R1 + R2: half the mean of ||grad D||^2 over real clips, plus the same over generated ones."""
-        return gradient.square().sum() / (2 * len(mix))
+        return half_squared_norm(gradient, len(mix))
 
     def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
         assert real_features is not None

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term
+from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, half_squared_norm
 
 
 class SlicingAdversarialLoss(AdversarialLoss):
@@ -48,7 +48,7 @@ class SlicingAdversarialLoss(AdversarialLoss):
 
     def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
         """R1: half the mean of ||grad D||^2 over real clips."""
-        return gradient.square().sum() / (2 * len(mix))
+        return half_squared_norm(gradient, len(mix))
 
     def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
         return -self.critic(fake_features).mean()

@@ -6,14 +6,12 @@ L_G = - mean D(G(z))
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term
-from growreel.models.layers import EqualizedLinear
+from growreel.losses.base import Batch, Discriminate, ScalarLoss, Term
 
 
-class WassersteinGPLoss(AdversarialLoss):
+class WassersteinGPLoss(ScalarLoss):
     """One scalar head, high on real clips.
 
     Args:
@@ -26,17 +24,11 @@ class WassersteinGPLoss(AdversarialLoss):
     def __init__(
         self, feature_dim: int, *, gradient_weight: float = 10.0, gradient_target: float = 1.0, drift_weight: float = 0.001
     ) -> None:
-        super().__init__()
-        self.head = EqualizedLinear(feature_dim, 1, gain=1)
+        super().__init__(feature_dim)
         self.gradient_weight, self.gradient_target, self.drift_weight = gradient_weight, gradient_target, drift_weight
 
-    def critic(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.head(features)
-        return scores.squeeze(1)
-
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        features = discriminate(torch.cat([batch.real, batch.fake]), parts=2)
-        scores_real, scores_fake = self.critic(features).chunk(2)
+        scores_real, scores_fake = self.scores(discriminate, batch)
         drift = scores_real.square().mean()
         loss = scores_fake.mean() - scores_real.mean() + self.drift_weight * drift
         stats = {"critic_real": scores_real.mean(), "critic_fake": scores_fake.mean(), "drift": drift}
