@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.util import find_spec
 from typing import Literal
 
@@ -24,6 +25,12 @@ def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["
     if training.compile != "auto":
         return training.compile
     return "on" if device.type == "cuda" and find_spec("triton") is not None and training.recompute_voxels is None else "off"
+
+
+def resolve_training(training: TrainingConfig, device: torch.device) -> TrainingConfig:
+    """With both settled for the device."""
+    precision, compiled = resolve_precision(training.precision, device), resolve_compile(training, device)
+    return dataclasses.replace(training, precision=precision, compile=compiled)
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:

@@ -26,7 +26,7 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
-from growreel.precision import dtype_of, resolve_compile, resolve_precision
+from growreel.precision import dtype_of, resolve_training
 
 LEAST_SECONDS = 0.5
 CLIPS_IN_STORE = 16
@@ -51,18 +51,15 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
     for size in sizes or ():
         if size not in plan.sizes:
             raise GrowreelError(f"--sizes {size}: is no stage of the plan; there are {', '.join(map(str, plan.sizes))}")
-    precision, compiled = resolve_precision(config.training.precision, device), resolve_compile(config.training, device)
     with (
         tempfile.TemporaryDirectory(prefix="growreel-bench-") as folder,
         ClipStore.open(store or _noise_store(Path(folder), plan, config)) as opened,
     ):
         network = dataclasses.replace(config.network, image_channels=opened.channels)
-        config = dataclasses.replace(
-            config, network=network, training=dataclasses.replace(config.training, precision=precision, compile=compiled)
-        )
+        config = dataclasses.replace(config, network=network, training=resolve_training(config.training, device))
         date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         settings = {"date": date, "repeats": repeats, "command": sys.argv[1:], "config": to_dict(config)}
-        report = BenchReport(describe_machine(device), settings, precision, list(map(str, plan.sizes)))
+        report = BenchReport(describe_machine(device), settings, config.training.precision, list(map(str, plan.sizes)))
         stages = _Stages(config, opened, device, repeats, report)
         for number, stage in enumerate(plan.stages):
             if sizes is None or stage.size in sizes:

@@ -38,7 +38,6 @@ class StageWorkload:
         self.memory_at_start = resident_memory(self.device)
         self.config = from_dict(tree, "bench")
         self.state = TrainingState(self.config, self.device)
-        self.steps = 0
         self.stage, self.minibatch = stage, self.state.plan.stages[stage].minibatch
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
@@ -50,7 +49,8 @@ class StageWorkload:
         """Seconds a step: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0
         position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
-        while self.config.training.compile == "on" and self.steps < self.config.loss.penalty_interval * CHECKED_CALLS:
+        checked = CHECKED_CALLS * self.config.loss.penalty_interval * self.config.training.critic_steps * self.minibatch
+        while self.config.training.compile == "on" and self.state.clips_shown < checked:
             self._step(position)  # the first results of a graph are checked, which takes time
         return seconds_each(lambda: self._step(position), steps, self.device)
 
@@ -70,7 +70,6 @@ class StageWorkload:
         return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
 
     def _step(self, position: Position) -> None:
-        self.steps += 1
         for _ in range(self.config.training.critic_steps):
             real = fade_real(self.real, self.state, position)
             discriminator_step(self.state, real, position, self.minibatch, self.config)

@@ -16,7 +16,7 @@ from growreel import distributed
 from growreel.config import Config, load_config, to_dict, to_yaml
 from growreel.durable import replace_text, writing
 from growreel.errors import GrowreelError
-from growreel.precision import resolve_compile, resolve_precision
+from growreel.precision import resolve_training
 from growreel.training.stats import cut_after
 from growreel.version import installed_version
 
@@ -110,9 +110,5 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
     asked = config.network.image_channels
     if asked not in (None, channels):
         raise GrowreelError(f"--network.image_channels {asked}: the store {store} has {channels}; leave the flag out or prepare it anew")
-    training = dataclasses.replace(
-        config.training,
-        precision=resolve_precision(config.training.precision, device),
-        compile=resolve_compile(config.training, device),
-    )
-    return dataclasses.replace(config, training=training, network=dataclasses.replace(config.network, image_channels=channels))
+    network = dataclasses.replace(config.network, image_channels=channels)
+    return dataclasses.replace(config, training=resolve_training(config.training, device), network=network)

@@ -39,8 +39,8 @@ def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor
 def discriminator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
     """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars."""
     noise, passes = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config), _passes(state, position, len(real))
-    latents, augment_real, augment_fake = noise.latents(), noise.augmentation(), noise.augmentation()
-    mix, feature_mix = noise.uniform(), noise.uniform()
+    latents, (augment_real, augment_fake) = noise.latents(), noise.augmentations()
+    mix, feature_mix, alpha = noise.uniform(), noise.uniform(), _alpha(state, position, config)
     interval = config.loss.penalty_interval
     penalty_weight = interval if state.clips_shown // minibatch % interval == 0 else 0
     run = _function(DiscriminatorGradients, state, position, config, penalty_weight=penalty_weight, share=1 / passes)
@@ -48,7 +48,7 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     for k in range(passes):  # clip i in pass i modulo `passes`: groups of the minibatch deviation stay together that way
         inputs = (real, latents, mix, feature_mix, augment_real, augment_fake)
-        gradients, of_pass = run(*(_part(each, slice(k, None, passes)) for each in inputs), _alpha(state, position, config))
+        gradients, of_pass = run(*(_part(each, slice(k, None, passes)) for each in inputs), alpha)
         _accumulate({"discriminator": state.discriminator, "loss": state.loss}, gradients)
         add(stats, {name: value.clone() for name, value in of_pass.items()})
     distributed.average_gradients([*state.discriminator.parameters(), *state.loss.parameters()])
@@ -64,14 +64,15 @@ def generator_step(state: TrainingState, real: Tensor, position: Position, minib
     `real` clips, as the discriminator's step takes them, are looked at only by losses that compare with them.
     """
     noise, passes = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config), _passes(state, position, len(real))
-    latents, augment_fake, augment_real = noise.latents(), noise.augmentation(), noise.augmentation()
+    latents, (augment_fake, augment_real) = noise.latents(), noise.augmentations()
+    alpha = _alpha(state, position, config)
     stats: Stats = {}
     state.generator_optimizer.zero_grad(set_to_none=True)
     with _frozen(state.discriminator, state.loss):
         run = _function(GeneratorGradients, state, position, config, share=1 / passes)
         for k in range(passes):
             inputs = (_part(each, slice(k, None, passes)) for each in (real, latents, augment_real, augment_fake))
-            gradients, of_pass = run(*inputs, _alpha(state, position, config))
+            gradients, of_pass = run(*inputs, alpha)
             _accumulate({"generator": state.generator}, gradients)
             add(stats, {name: value.clone() for name, value in of_pass.items()})
     distributed.average_gradients(state.generator.parameters())
@@ -130,7 +131,7 @@ class _Noise:
 
     def __init__(self, purpose: Purpose, state: TrainingState, minibatch: int, config: Config) -> None:
         key = (config.training.seed, state.rollbacks, state.clips_shown)
-        self.rng, self.augmentation_rng = keyed_rng(purpose, *key), keyed_rng(Purpose.AUGMENTATION, *key, purpose)
+        self.rng, self.augmentation_key = keyed_rng(purpose, *key), (*key, purpose)
         self.augment_probability = config.training.augment_probability
         self.minibatch, self.device, self.latent_dim = minibatch, state.device, state.generator.latent_dim
         self.part = slice(distributed.rank(), None, distributed.world_size())  # as ClipBatches deals out the real clips
@@ -142,10 +143,13 @@ class _Noise:
     def uniform(self) -> Tensor:
         return torch.from_numpy(self.rng.random(self.minibatch, dtype="float32")[self.part]).to(self.device)
 
-    def augmentation(self) -> Augmentation | None:
+    def augmentations(self) -> tuple[Augmentation, Augmentation] | tuple[None, None]:
+        """Two draws, for real and for generated clips."""
         if not self.augment_probability:
-            return None
-        return Augmentation.draw(self.augmentation_rng, self.minibatch, self.augment_probability).part(self.part, self.device)
+            return None, None
+        rng = keyed_rng(Purpose.AUGMENTATION, *self.augmentation_key)
+        first, second = (Augmentation.draw(rng, self.minibatch, self.augment_probability) for _ in range(2))
+        return first.part(self.part, self.device), second.part(self.part, self.device)
 
 
 @contextmanager
