@@ -41,7 +41,7 @@ class StageWorkload:
         self.stage, self.minibatch = stage, self.state.plan.stages[stage].minibatch
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
-        self.real = (torch.rand(self.minibatch, channels, *size, generator=rng) * 2 - 1).to(self.device)
+        self.real = (torch.rand(self.minibatch, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
         together = CLIPS_AT_A_TIME.get(self.device.type, 1)
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
 

@@ -53,7 +53,7 @@ class ClipBatches:
         self._ahead = (after, self._reader.submit(self._read, *after))
         if self.time_reduction == "subsample":
             raw = raw[:, :: raw.shape[1] // size.t]
-        clips = raw.to(self.device, non_blocking=True).movedim(-1, 1).float().mul_(2 / 255).sub_(1).contiguous()
+        clips = raw.to(self.device, non_blocking=True).movedim(-1, 1).float().mul_(2 / 255).sub_(1)
         level = Size(*clips.shape[2:])
         if level != size:
             clips = downsample(clips, Size(*(a // b for a, b in zip(level, size, strict=True))))

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, interpolate
-from growreel.models.functions import LEAKY_SLOPE
-from growreel.models.layers import leaky_relu
+from growreel.models.functions import LEAKY_SLOPE, leaky_relu
 
 FeaturePenalty = Literal["released", "slope", "none"]
 

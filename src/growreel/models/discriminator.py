@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from growreel.growth import GrowthPlan, Size
-from growreel.models.functions import leaky_relu_
+from growreel.models.functions import leaky_relu, leaky_relu_
 from growreel.models.generator import stage_channels
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, downsample, minibatch_stddev
 from growreel.models.recompute import run_block
@@ -62,11 +62,11 @@ class Discriminator(nn.Module):
             [n, feature_dim], float32 or wider: what follows the last block is computed in no less.
         """
         sizes = [str(size) for size in self.plan.sizes]
-        x = leaky_relu_(self.from_rgb[sizes[stage]](clips_NCTHW), product_dtype)
+        x = leaky_relu(self.from_rgb[sizes[stage]](clips_NCTHW), product_dtype)
         for i in range(stage, 0, -1):
             x = run_block(self.blocks[sizes[i]], x, product_dtype, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
             if i == stage and (isinstance(alpha, Tensor) or alpha < 1):
-                old = leaky_relu_(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))), product_dtype)
+                old = leaky_relu(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))), product_dtype)
                 x = blend(old, x, alpha)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         x = leaky_relu_(self.last(minibatch_stddev(x, parts=parts), product_dtype))

@@ -66,9 +66,16 @@ def convolution(
     return result
 
 
+def leaky_relu(x: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
+    """Leaky ReLU of slope 0.2, differentiable any number of times; `product_dtype` as in `convolution`."""
+    result: Tensor = _LeakyReLU.apply(x, product_dtype, False)
+    return result
+
+
 def leaky_relu_(x: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
-    """Leaky ReLU of slope 0.2, in place, differentiable any number of times; `product_dtype` as in `convolution`."""
-    result: Tensor = _LeakyReLU.apply(x, product_dtype)
+    """The same in place. x must not be a view: the backward pass would copy gradients of the whole twice, and PyTorch's compiler gets that
+    wrong (2.13, CPU)."""
+    result: Tensor = _LeakyReLU.apply(x, product_dtype, True)
     return result
 
 
@@ -110,15 +117,25 @@ class _Convolution(Function):
         return gx, gw, gb, None, None, None
 
 
+def _breaks_in_bfloat16(x: Tensor, g: Tensor, kernel: torch.Size) -> bool:
+    """Whether a CPU's weight gradient could be wrong: at two frames, or where a height of 2 is halved, oneDNN's bfloat16 one reads and
+    writes outside of its memory (torch 2.13, avx512_bf16). Seen only where the kernel is larger than the smaller of the two clips."""
+    smaller = (min(sizes) for sizes in zip(x.shape[2:], g.shape[2:], strict=True))
+    small = any(size < extent for size, extent in zip(smaller, kernel[2:], strict=True))
+    return small and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+
+
 class _WeightGradient(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, g: Tensor, shape: torch.Size, dtype: torch.dtype, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, g)
         ctx.geometry = geometry
+        product_dtype = torch.float32 if _breaks_in_bfloat16(x, g, shape) else x.dtype
+        x, g = x.to(product_dtype), g.to(product_dtype)
         weight = x.new_empty(1).expand(shape)  # only its shape matters
         padding, mask = [geometry.padding] * 3, [False, True, False]
         gw: Tensor = torch.ops.aten.convolution_backward(
-            g.to(x.dtype), x, weight, None, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1, mask
+            g, x, weight, None, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1, mask
         )[1]
         return gw.to(dtype)
 
@@ -132,15 +149,16 @@ class _WeightGradient(Function):
 
 class _LeakyReLU(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, product_dtype: torch.dtype | None) -> Tensor:
-        ctx.mark_dirty(x)
-        y = F.leaky_relu_(x, LEAKY_SLOPE)
+    def forward(ctx: Any, x: Tensor, product_dtype: torch.dtype | None, in_place: bool) -> Tensor:
+        if in_place:
+            ctx.mark_dirty(x)
+        y = F.leaky_relu(x, LEAKY_SLOPE, inplace=in_place)
         ctx.save_for_backward(y if product_dtype is None else y.to(product_dtype))
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return _Slope.apply(g, *ctx.saved_tensors), None
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        return _Slope.apply(g, *ctx.saved_tensors), None, None
 
 
 class _Slope(Function):
@@ -162,8 +180,8 @@ class _LeakyPixelNorm(Function):
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
         ctx.mark_dirty(x)
         x = F.leaky_relu_(x, LEAKY_SLOPE)
-        mean_square = x.square().mean(dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        scale = (mean_square + eps).rsqrt().to(x.dtype)
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        scale = (norm.square() / x.shape[1] + eps).rsqrt().to(x.dtype)
         x.mul_(scale)
         ctx.save_for_backward(x, scale)
         return x

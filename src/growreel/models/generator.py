@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_pixel_norm_
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, reshape_fresh, upsample
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, upsample
 from growreel.models.recompute import run_block
 
 
@@ -68,8 +68,9 @@ class Generator(nn.Module):
             [n, c, t, h, w] of that dtype, about -1 to 1, not clamped.
         """
         sizes = [str(size) for size in self.plan.sizes]
-        x = reshape_fresh(self.dense(pixel_norm(latents) * truncation), (len(latents), -1, *self.plan.sizes[0]))
-        x = leaky_pixel_norm_(self.first(leaky_pixel_norm_(x))).to(dtype or latents.dtype)
+        x = self.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *self.plan.sizes[0]))
+        x = leaky_pixel_norm_(x.clone(memory_format=torch.channels_last_3d))
+        x = leaky_pixel_norm_(self.first(x)).to(dtype or latents.dtype)
         previous = x
         for i in range(1, stage + 1):
             previous = x
