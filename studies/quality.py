@@ -51,13 +51,13 @@ BASE: dict[str, Any] = {
 }
 
 
-def grown(*sizes: str) -> dict[str, Any]:
+def grown(*sizes: str, **last_stage: Any) -> dict[str, Any]:
     """A plan that shows CLIPS_BEFORE clips before the last size, in equal shares, a quarter of each share fading in."""
     share = CLIPS_BEFORE // (len(sizes) - 1)
     first, *between, last = sizes
     stages = [{"size": first, "stable_clips": share}]
     stages += [{"size": size, "fade_clips": share // 4, "stable_clips": share - share // 4} for size in between]
-    return {"growth": {"stages": [*stages, {"size": last, **LAST_STAGE}]}}
+    return {"growth": {"stages": [*stages, {"size": last, **LAST_STAGE, **last_stage}]}}
 
 
 def loss(name: str, **settings: Any) -> dict[str, Any]:
@@ -86,6 +86,8 @@ OPTIONS: dict[str, Sequence[dict[str, Any]]] = {
     "wider": (*WGAN_GP, {"network": {"max_channels": 32}}),
     "augment": (*WGAN_GP, {"training": {"augment_probability": 0.3}}),
     "subsample": (*WGAN_GP, {"growth": {"time_reduction": "subsample"}}),
+    "constant-rate": (*WGAN_GP, grown("4x4x4", "8x8x8", "8x16x16", "16x16x16", final_learning_rate=None)),
+    "best": (*WGAN_GP, {"network": {"max_channels": 32}, "training": {"ema_decay": 0.997}}),
 }
 """What later work suggests, one change at a time from the loss that did best."""
 VARIANTS = LOSSES_AND_ORDERS | OPTIONS
