@@ -119,7 +119,7 @@ class EqualizedConv3d(nn.Module):
 def _pointwise(x_NCTHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolution 1x1x1 as a matrix product: in float32 with three channels on one side up to ten times as fast on a CPU.
 
-    A view: nothing may be done to it in place, see `functions.leaky_relu`.
+    A view: nothing may be done to it in place, see `functions.leaky_relu_`.
     """
     return F.linear(x_NCTHW.movedim(1, -1), weight.flatten(1).to(x_NCTHW.dtype), bias.to(x_NCTHW.dtype)).movedim(-1, 1)
 
