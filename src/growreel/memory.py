@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep what is freed, for the next tensor, instead of giving it back to the system.
 
     glibc maps every block beyond 32 MB anew, and every page of it must be faulted in again: at 16x64x64 that was a quarter of a
-    training step on a CPU. Blocks of 128 MB and more are still handed back: kept in one heap with all others, they doubled the peak at
-    32x256x256 (docs/log.md). Without glibc nothing is changed.
+    training step on a CPU. Blocks of 128 MB and more are still handed back: kept in one heap with all others, they made the peak at
+    32x256x256 6.4 GB instead of 3.9 (docs/log.md). Without glibc nothing is changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

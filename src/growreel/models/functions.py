@@ -120,9 +120,9 @@ class _Convolution(Function):
 def _breaks_in_bfloat16(x: Tensor, g: Tensor, kernel: torch.Size) -> bool:
     """Whether a CPU's weight gradient could be wrong: at two frames, or where a height of 2 is halved, oneDNN's bfloat16 one reads and
     writes outside of its memory (torch 2.13, avx512_bf16). Seen only where the kernel is larger than the smaller of the two clips."""
-    smaller = (min(sizes) for sizes in zip(x.shape[2:], g.shape[2:], strict=True))
-    small = any(size < extent for size, extent in zip(smaller, kernel[2:], strict=True))
-    return small and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu":
+        return False
+    return any(min(sizes) < extent for *sizes, extent in zip(x.shape[2:], g.shape[2:], kernel[2:], strict=True))
 
 
 class _WeightGradient(Function):
