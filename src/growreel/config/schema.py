@@ -73,7 +73,7 @@ class TrainingConfig:
     the same for all frames of a clip; for small sets. At most 0.8: beyond, generated clips could learn the changes."""
     precision: Precision = "float32"
     """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
-    error); `auto`: bfloat16 where the device has it."""
+    error); `auto`: bfloat16 where it is faster, found out when the run begins."""
     recompute_voxels: int | None = None
     """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept
     in memory; None for none."""

@@ -73,10 +73,11 @@ def train(
         keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would make "float32" convolutions on CUDA something less
     with ClipStore.open(store_path) as store:
-        config = resolve_config(config, store.channels, store_path, device)
+        run = RunFolder(run_path)
+        config = resolve_config(config, store.channels, store_path, device, run)
         plan = config.growth.plan()
         _check_fit(plan, store)
-        run, state = RunFolder(run_path), TrainingState(config, device)
+        state = TrainingState(config, device)
         if distributed.rank() == 0:
             run.open(config, allow_config_change)
         distributed.barrier()

@@ -101,14 +101,23 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def resolve_config(config: Config, channels: int, store: Path, device: torch.device) -> Config:
-    """Settle what depends on store and machine, so that the run folder says what was really done.
+def resolve_config(config: Config, channels: int, store: Path, device: torch.device, run: RunFolder) -> Config:
+    """Settle what depends on store and machine, so that the run folder says what was really done; the same in all processes.
 
-    `network.image_channels` comes from the store, precision `auto` becomes bfloat16 where the device computes in it. Raises
-    GrowreelError if the configuration asks for other channels than the store has.
+    `network.image_channels` comes from the store. `training.precision` and `training.compile`, where they are `auto`, are what the run
+    was begun with, and at its beginning what suits the device. Raises GrowreelError if the configuration asks for other channels
+    than the store has.
     """
     asked = config.network.image_channels
     if asked not in (None, channels):
         raise GrowreelError(f"--network.image_channels {asked}: the store {store} has {channels}; leave the flag out or prepare it anew")
-    network = dataclasses.replace(config.network, image_channels=channels)
-    return dataclasses.replace(config, training=resolve_training(config.training, device), network=network)
+    training = config.training
+    if run.config.exists():
+        begun = load_config(run.config).training
+        training = dataclasses.replace(
+            training,
+            precision=begun.precision if training.precision == "auto" else training.precision,
+            compile=begun.compile if training.compile == "auto" else training.compile,
+        )
+    training = distributed.from_first(resolve_training(training, device))
+    return dataclasses.replace(config, training=training, network=dataclasses.replace(config.network, image_channels=channels))
