@@ -3,9 +3,9 @@
     python benchmarks/compare.py --sizes 8x16x16,16x64x64 --out FOLDER
     python benchmarks/compare.py --sizes 16x64x64 --minibatch 4 --peer mocogan=PEER.py --out FOLDER
 
-Everything of one size runs in turns, each in a process of its own that keeps its memory to itself. A peer's file, which is not part of
-this project, defines `Peer(seed)` with `step(clips)` (a whole training step on float32 clips [n, 3, t, h, w] in -1 to 1) and
-`sample(n, seed)`. Writes FOLDER/compare.json and .md.
+Everything of one size runs in turns, each in a process of its own that keeps its memory to itself, and all sample as many clips
+together as growreel does. A peer's file, which is not part of this project, defines `Peer(seed)` with `step(clips)` (a whole training
+step on float32 clips [n, 3, t, h, w] in -1 to 1) and `sample(n, seed)`. Writes FOLDER/compare.json and .md.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from growreel.config import Config, from_dict, load_preset, to_dict
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.memory import peak_memory, resident_memory
+from growreel.sampling import clips_at_a_time
 from growreel.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -53,8 +54,8 @@ class Timed:
     def train(self, fading: bool, steps: int) -> float:
         return seconds_each(self.step, steps, CPU)
 
-    def sample(self, clips: int) -> float:
-        return seconds_each(self.make, clips, CPU)
+    def sample(self, batches: int) -> float:
+        return seconds_each(self.make, batches, CPU)
 
     def memory(self) -> dict[str, int]:
         return {"peak": peak_memory(CPU), "at_start": self.at_start}
@@ -69,12 +70,13 @@ class PlainWorkload(Timed):
         sizes = state.plan.sizes
         self.trainer = plain.PlainTrainer(state.generator.state_dict(), state.discriminator.state_dict(), state.loss.state_dict(), sizes)
         self.stage, self.real = stage, torch.rand(state.plan.stages[stage].minibatch, 3, *sizes[stage]) * 2 - 1
+        self.clips = clips_at_a_time(CPU, sizes[stage])
 
     def step(self) -> None:
         self.trainer.step(self.stage, 1.0, self.real)
 
     def make(self) -> None:
-        latents = torch.randn(1, self.trainer.g["dense.weight"].shape[1])
+        latents = torch.randn(self.clips, self.trainer.g["dense.weight"].shape[1])
         with torch.no_grad():
             made = plain.generator(self.trainer.average, self.trainer.sizes, self.stage, 1.0, latents)
             ((made.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).contiguous()
@@ -91,12 +93,13 @@ class PeerWorkload(Timed):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.peer, self.real = module.Peer(0), torch.rand(minibatch, 3, *size) * 2 - 1
+        self.clips = clips_at_a_time(CPU, size)
 
     def step(self) -> None:
         self.peer.step(self.real)
 
     def make(self) -> None:
-        self.peer.sample(1, 0)
+        self.peer.sample(self.clips, 0)
 
 
 def variants(
@@ -126,12 +129,13 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Rounds in turns. `alone`: a process lives for its own turn only, for sizes at which several together have no room."""
     found = variants(config, stage, peers, with_plain, with_compiled)
+    together = clips_at_a_time(CPU, config.growth.plan().sizes[stage])
     figures: dict[str, dict[str, Any]] = {name: {"train": [], "sample": [], "peak": 0, "at_start": 0} for name in found}
 
     def turn(name: str, worker: Remote) -> None:
         each = figures[name]
         each["train"].append(worker.call("train", False, 1))
-        each["sample"].append(worker.call("sample", 1))
+        each["sample"].append(worker.call("sample", 1) / together)
         memory = worker.call("memory")
         each["peak"], each["at_start"] = max(each["peak"], memory["peak"]), memory["at_start"]
         print(stage, name, each["train"][-1], each["sample"][-1], file=sys.stderr, flush=True)
@@ -158,7 +162,7 @@ def measure(
 
 def table(figures: dict[str, dict[str, Any]]) -> list[str]:
     """Seconds, and how many times as fast, and how much of the memory, as the first one."""
-    rows = [("", "step of both networks, s", "ratio", "peak memory, GB", "share", "one clip sampled, s", "ratio")]
+    rows = [("", "step of both networks, s", "ratio", "peak memory, GB", "share", "a clip sampled, s", "ratio")]
     first: dict[str, Any] | None = None
     for name, each in figures.items():
         if "failed" in each:

@@ -20,9 +20,10 @@ from conftest import colored, tiny_config
 from growreel.config import StageConfig, load_config
 from growreel.errors import GrowreelError
 from growreel.evaluation.shapes_judge import judge
+from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import PRETRAINED, LoadedGenerator, load_generator, pretrained_names, save_model
-from growreel.sampling import CLIPS_AT_A_TIME, generate, stream, walk, write_samples
+from growreel.sampling import clips_at_a_time, generate, stream, walk, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,10 @@ def test_bfloat16_is_near_float32(model: LoadedGenerator) -> None:
     assert np.array_equal(generate(model, [7], precision="bfloat16")[0], fast[7])
 
 
-def test_a_fixed_batch_serves_any_number_of_clips(model: LoadedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a card does: full batches, the last one filled up; whatever the number, a clip stays the same."""
-    monkeypatch.setitem(CLIPS_AT_A_TIME, "cpu", 4)
+def test_a_fixed_batch_serves_any_number_of_clips(model: LoadedGenerator) -> None:
+    """Full batches, the last one filled up; whatever the number, a clip stays the same."""
+    assert clips_at_a_time(torch.device("cpu"), model.size) == 4
+    assert clips_at_a_time(torch.device("cpu"), Size(32, 256, 256)) == 1
     many = generate(model, range(9))
     assert many.shape[0] == 9
     assert np.array_equal(generate(model, range(6)), many[:6])

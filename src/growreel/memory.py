@@ -14,13 +14,13 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, for the next tensor, instead of giving it back to the system.
 
-    glibc maps every block beyond 32 MB anew, and every page of it must be faulted in again: at 16x64x64 that was a quarter of a
-    training step on a CPU. Blocks of 128 MB and more are still handed back: kept in one heap with all others, they made the peak at
-    32x256x256 6.4 GB instead of 3.9 (docs/log.md). Without glibc nothing is changed.
+    glibc maps every block beyond 32 MB anew, and every page of it must be faulted in again: a third of a training step at 16x64x64
+    on a CPU, nearly half of one at 32x256x256. What is kept lies about in pieces, so memory pays for it: 6.7 GB there where 4.1
+    would do (docs/log.md). Blocks of 1 GB and more are still handed back. Without glibc nothing is changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 128 * 2**20)
+        mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 

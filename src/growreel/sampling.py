@@ -15,15 +15,22 @@ from torch import Tensor
 from growreel.config import Precision
 from growreel.durable import writing
 from growreel.errors import GrowreelError
-from growreel.growth import Position
+from growreel.growth import Position, Size
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
 from growreel.precision import dtype_of
 from growreel.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
 
-CLIPS_AT_A_TIME = {"cuda": 16}
-"""By type of device; one elsewhere. Fixed, because rounding may depend on the size of a batch, and a sample may not."""
+
+def clips_at_a_time(device: torch.device, size: Size) -> int:
+    """How many clips of a size the generator makes together; on a CPU small ones only, which do not fill it alone.
+
+    Fixed, because rounding may depend on the size of a batch, and a sample may not.
+    """
+    if device.type == "cuda":
+        return 16
+    return 4 if size.voxels <= 16 * 64 * 64 else 1
 
 
 def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Precision = "auto") -> NDArray[np.uint8]:
@@ -33,7 +40,7 @@ def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1
         model: from `load_generator`.
         seeds: one non-negative integer per clip; clip k depends on seeds[k] alone, not on how many are asked for.
         truncation: below 1 fewer surprises and less variety, 0 the model's single mean clip; see Generator.forward.
-        precision: bfloat16 is faster and differs by a quarter of a level (of 256) on average; `auto` takes it where the device has it.
+        precision: bfloat16 is faster and differs by a quarter of a level (of 256) on average; `auto` takes it where it is faster.
 
     Returns:
         uint8 [n, t, h, w, c].
@@ -69,7 +76,7 @@ def clips_of_latents(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield one clip uint8 [t, h, w, c] per latent [latent_dim]."""
     device = next(generator.parameters()).device
-    dtype, together = dtype_of(precision, device), CLIPS_AT_A_TIME.get(device.type, 1)
+    dtype, together = dtype_of(precision, device), clips_at_a_time(device, generator.plan.sizes[position.stage])
     for start in range(0, len(latents), together):
         batch = latents[start : start + together]
         filled = torch.cat([batch, batch[-1:].expand(together - len(batch), -1)]).to(device)

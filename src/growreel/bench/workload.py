@@ -12,7 +12,7 @@ from growreel.config import from_dict
 from growreel.growth import Position
 from growreel.memory import keep_freed_memory, peak_memory, resident_memory
 from growreel.randomness import latents_of_seeds
-from growreel.sampling import CLIPS_AT_A_TIME, clips_of_latents
+from growreel.sampling import clips_at_a_time, clips_of_latents
 from growreel.training.compiled import CHECKED_CALLS
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, fade_real, generator_step
@@ -42,7 +42,7 @@ class StageWorkload:
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
         self.real = (torch.rand(self.minibatch, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
-        together = CLIPS_AT_A_TIME.get(self.device.type, 1)
+        together = clips_at_a_time(self.device, size)
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
 
     def train(self, fading: bool, steps: int) -> float:

@@ -86,8 +86,12 @@ def leaky_pixel_norm_(x_NCTHW: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    padding = [geometry.padding] * 3
-    return torch.convolution(x, weight, bias, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1)
+    """From and to channels-last, as everything here; without oneDNN, as it convolves small clips that come alone, PyTorch leaves that
+    layout."""
+    layout, padding = torch.channels_last_3d, [geometry.padding] * 3
+    x = x.contiguous(memory_format=layout)
+    y = torch.convolution(x, weight, bias, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1)
+    return y.contiguous(memory_format=layout)
 
 
 class _Convolution(Function):
