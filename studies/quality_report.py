@@ -2,9 +2,9 @@
 
     python studies/quality_report.py RUNS STORE
 
-Keeps configuration and metric cards of every run in docs/study/runs, makes from all that is kept there the tables between the markers of
-docs/study.md, and for each group of variants that RUNS is complete for `curves-GROUP.svg` (how far the critic tells real from generated)
-and `samples-GROUP.png` (a row per variant, real clips last).
+Keeps configuration, metric cards and a strip of samples of every run in docs/study/runs. Makes from all that is kept there the tables
+between the markers of docs/study.md and, for each group of variants, `samples-GROUP.png` (a row per variant, real clips last); where RUNS
+is complete for a group also `curves-GROUP.svg` (how far the critic tells real from generated).
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import LOSSES_AND_ORDERS, MIDDLE_SIZE, OPTIONS
+from PIL import Image
+from quality import LARGER, LOSSES_AND_ORDERS, MIDDLE_SIZE, OPTIONS
 
 from growreel.bench.report import markdown_rows
+from growreel.config import load_config
 from growreel.data.store import ClipStore
 from growreel.models.files import load_generator
 from growreel.sampling import generate
@@ -29,8 +31,9 @@ from growreel.video import enlarge, write_clip
 
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT = DOCS / "study" / "runs"
-GROUPS = {"losses-and-orders": tuple(LOSSES_AND_ORDERS), "options": ("wgan-gp", *OPTIONS)}
-REFERENCES = {"losses-and-orders": "swgan-released", "options": "wgan-gp"}
+GROUPS = {"losses-and-orders": tuple(LOSSES_AND_ORDERS), "options": ("wgan-gp", *OPTIONS), "larger": tuple(LARGER)}
+REFERENCES = {"losses-and-orders": "swgan-released", "options": "wgan-gp", "larger": "16x32x32-wgan-gp"}
+STRIP = "samples.png"
 FIGURES = {
     "swd": ("swd", "mean"),
     "swd3d": ("swd3d", "mean"),
@@ -102,17 +105,20 @@ def differences_table(variants: Sequence[str], reference: str) -> list[str]:
     return markdown_rows(rows)
 
 
-def samples(runs: Path, variants: Sequence[str], store: Path, path: Path, clips: int = 2, frames: int = 8) -> None:
-    """A picture: per variant (first seed) two clips side by side, every second frame; then real clips."""
+def strip(clips_NTHWC: np.ndarray[Any, Any], frames: int = 8) -> np.ndarray[Any, Any]:
+    """Every second frame of clips, up to `frames` of each, side by side in one row [h, w, c]."""
+    return np.concatenate(list(np.concatenate(list(clips_NTHWC[:, ::2][:, :frames]), axis=0)), axis=1)
 
-    def row(clips_NTHWC: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        strip = np.concatenate(list(np.concatenate(list(clips_NTHWC[:, ::2][:, :frames]), axis=0)), axis=1)
-        return np.pad(strip, ((0, 1), (0, 0), (0, 0)))
 
-    rows = [row(generate(load_generator(runs / f"{variant}-0"), range(100, 100 + clips))) for variant in variants]
+def samples(variants: Sequence[str], store: Path, path: Path) -> None:
+    """A picture of the kept strips: per variant (first seed) two clips; then real clips."""
+    kept = {variant: KEPT / f"{variant}-0" / STRIP for variant in variants}
+    strips = [Image.open(file) for file in kept.values() if file.exists()]
+    print(f"{path.name}, rows from above: {', '.join(variant for variant, file in kept.items() if file.exists())}, real")
     with ClipStore.open(store) as opened:
-        size = load_generator(runs / f"{variants[0]}-0").size
-        rows.append(row(opened.read(np.random.default_rng(0).integers(0, len(opened), clips).tolist(), size)))
+        size = load_config(KEPT / f"{variants[0]}-0" / "config.yaml").growth.plan().sizes[-1]
+        real = strip(opened.read(np.random.default_rng(0).integers(0, len(opened), 2).tolist(), size))
+    rows = [np.pad(row, ((0, 1), (0, 0), (0, 0))) for row in (*map(np.asarray, strips), real)]
     write_clip(path, enlarge(np.concatenate(rows, axis=0)[None, None], 3)[0], fps=1)
 
 
@@ -142,13 +148,14 @@ def without_folders(text: str) -> str:
 
 
 def keep(runs: Path) -> None:
-    """Configuration and cards of every finished run; of paths only the last name, the rest is this machine's affair."""
+    """Configuration, cards and samples of every finished run; of paths only the last name, the rest is this machine's affair."""
     for card in sorted(runs.glob("*/card.json")):
         place = KEPT / card.parent.name
         place.mkdir(parents=True, exist_ok=True)
         for name in ("config.yaml", "card.json", "card-middle.json"):
             if (card.parent / name).exists():
                 (place / name).write_text(without_folders((card.parent / name).read_text(encoding="utf-8")), encoding="utf-8")
+        Image.fromarray(strip(generate(load_generator(card.parent), range(100, 102), precision="float32"))).save(place / STRIP)
 
 
 def replace_between_markers(page: Path, name: str, lines: list[str]) -> None:
@@ -171,11 +178,11 @@ def main() -> None:
     for group, variants in GROUPS.items():
         replace_between_markers(page, f"{group}: results", results_table(variants, "card.json"))
         replace_between_markers(page, f"{group}: seed by seed", differences_table(variants, REFERENCES[group]))
+        samples(variants, options.store, DOCS / "study" / f"samples-{group}.png")
         if all((options.runs / f"{variant}-0" / "card.json").exists() for variant in variants):
-            samples(options.runs, variants, options.store, DOCS / "study" / f"samples-{group}.png")
             curves(options.runs, variants, DOCS / "study" / f"curves-{group}.svg")
         else:
-            print(f"{group}: not all variants are in {options.runs}, so its pictures stay as they are")
+            print(f"{group}: not all variants are in {options.runs}, so its curves stay as they are")
     middle = [variant for variant in LOSSES_AND_ORDERS if cards_of(variant, "card-middle.json")]
     replace_between_markers(page, f"at {MIDDLE_SIZE}", results_table(middle, "card-middle.json"))
 
