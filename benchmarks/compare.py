@@ -42,8 +42,8 @@ CPU = torch.device("cpu")
 class Timed:
     """What `Remote` calls, for anything with a step and a sample."""
 
-    def __init__(self) -> None:
-        self.at_start = resident_memory(CPU)
+    def __init__(self, size: Size) -> None:
+        self.at_start, self.clips = resident_memory(CPU), clips_at_a_time(CPU, size)
 
     def step(self) -> None:
         raise NotImplementedError
@@ -57,6 +57,9 @@ class Timed:
     def sample(self, batches: int) -> float:
         return seconds_each(self.make, batches, CPU)
 
+    def batch(self) -> int:
+        return self.clips
+
     def memory(self) -> dict[str, int]:
         return {"peak": peak_memory(CPU), "at_start": self.at_start}
 
@@ -65,12 +68,12 @@ class PlainWorkload(Timed):
     """plain.py with the weights that growreel starts from."""
 
     def __init__(self, tree: dict[str, Any], stage: int) -> None:
-        super().__init__()
-        state = TrainingState(from_dict(tree, "compare"), CPU)
-        sizes = state.plan.sizes
+        config = from_dict(tree, "compare")
+        sizes = config.growth.plan().sizes
+        super().__init__(sizes[stage])
+        state = TrainingState(config, CPU)
         self.trainer = plain.PlainTrainer(state.generator.state_dict(), state.discriminator.state_dict(), state.loss.state_dict(), sizes)
         self.stage, self.real = stage, torch.rand(state.plan.stages[stage].minibatch, 3, *sizes[stage]) * 2 - 1
-        self.clips = clips_at_a_time(CPU, sizes[stage])
 
     def step(self) -> None:
         self.trainer.step(self.stage, 1.0, self.real)
@@ -86,14 +89,13 @@ class PeerWorkload(Timed):
     """Another project, through the file that wraps it."""
 
     def __init__(self, path: str, size: Size, minibatch: int) -> None:
-        super().__init__()
+        super().__init__(size)
         spec = importlib.util.spec_from_file_location("peer", path)
         assert spec is not None and spec.loader is not None
         sys.path.insert(0, str(Path(path).parent))
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.peer, self.real = module.Peer(0), torch.rand(minibatch, 3, *size) * 2 - 1
-        self.clips = clips_at_a_time(CPU, size)
 
     def step(self) -> None:
         self.peer.step(self.real)
@@ -129,13 +131,12 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Rounds in turns. `alone`: a process lives for its own turn only, for sizes at which several together have no room."""
     found = variants(config, stage, peers, with_plain, with_compiled)
-    together = clips_at_a_time(CPU, config.growth.plan().sizes[stage])
     figures: dict[str, dict[str, Any]] = {name: {"train": [], "sample": [], "peak": 0, "at_start": 0} for name in found}
 
     def turn(name: str, worker: Remote) -> None:
         each = figures[name]
         each["train"].append(worker.call("train", False, 1))
-        each["sample"].append(worker.call("sample", 1) / together)
+        each["sample"].append(worker.call("sample", 1) / worker.call("batch"))
         memory = worker.call("memory")
         each["peak"], each["at_start"] = max(each["peak"], memory["peak"]), memory["at_start"]
         print(stage, name, each["train"][-1], each["sample"][-1], file=sys.stderr, flush=True)

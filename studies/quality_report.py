@@ -112,13 +112,12 @@ def strip(clips_NTHWC: np.ndarray[Any, Any], frames: int = 8) -> np.ndarray[Any,
 
 def samples(variants: Sequence[str], store: Path, path: Path) -> None:
     """A picture of the kept strips: per variant (first seed) two clips; then real clips."""
-    kept = {variant: KEPT / f"{variant}-0" / STRIP for variant in variants}
-    strips = [Image.open(file) for file in kept.values() if file.exists()]
-    print(f"{path.name}, rows from above: {', '.join(variant for variant, file in kept.items() if file.exists())}, real")
+    kept = {variant: file for variant in variants if (file := KEPT / f"{variant}-0" / STRIP).exists()}
+    print(f"{path.name}, rows from above: {', '.join(kept)}, real")
     with ClipStore.open(store) as opened:
         size = load_config(KEPT / f"{variants[0]}-0" / "config.yaml").growth.plan().sizes[-1]
         real = strip(opened.read(np.random.default_rng(0).integers(0, len(opened), 2).tolist(), size))
-    rows = [np.pad(row, ((0, 1), (0, 0), (0, 0))) for row in (*map(np.asarray, strips), real)]
+    rows = [np.pad(row, ((0, 1), (0, 0), (0, 0))) for row in (*(np.asarray(Image.open(file)) for file in kept.values()), real)]
     write_clip(path, enlarge(np.concatenate(rows, axis=0)[None, None], 3)[0], fps=1)
 
 

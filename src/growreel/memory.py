@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep what is freed, for the next tensor, instead of giving it back to the system.
 
     glibc maps every block beyond 32 MB anew, and every page of it must be faulted in again: a third of a training step at 16x64x64
-    on a CPU, nearly half of one at 32x256x256. What is kept lies about in pieces, so memory pays for it: 6.7 GB there where 4.1
-    would do (docs/log.md). Blocks of 1 GB and more are still handed back. Without glibc nothing is changed.
+    on a CPU. At 32x256x256 blocks from 128 MB on alone make nearly half of it. What is kept lies about in pieces, so memory pays for
+    it: 6.7 GB there where 4.1 would do (docs/log.md). Blocks of 1 GB and more are still handed back. Without glibc nothing is changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
