@@ -32,7 +32,7 @@ from growreel.bench.workload import StageWorkload
 from growreel.config import Config, from_dict, load_preset, to_dict
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.memory import peak_memory, resident_memory
+from growreel.runtime.memory import peak_memory, resident_memory
 from growreel.sampling import clips_at_a_time
 from growreel.training.state import TrainingState
 

@@ -19,12 +19,12 @@ from growreel.config import load_config
 from growreel.data.shapes import shape_clips
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
-from growreel.durable import replace_text
+from growreel.evaluation.evaluate import evaluate
+from growreel.evaluation.options import EvaluationOptions
 from growreel.evaluation.shapes_judge import judge
 from growreel.models.files import load_generator, save_model
+from growreel.runtime.durable import replace_text
 from growreel.sampling import generate
-from growreel.scoring.evaluate import evaluate
-from growreel.scoring.options import EvaluationOptions
 from growreel.training.loop import train
 
 CLIPS, JUDGED = 4096, 512

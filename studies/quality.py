@@ -26,9 +26,9 @@ import torch
 
 from growreel.config import Config, from_dict
 from growreel.data.store import ClipStore
+from growreel.evaluation.evaluate import evaluate
+from growreel.evaluation.options import EvaluationOptions
 from growreel.models.files import load_generator
-from growreel.scoring.evaluate import evaluate
-from growreel.scoring.options import EvaluationOptions
 from growreel.training.loop import train
 
 METRICS = ("swd", "swd3d", "motion", "kid", "prdc", "memory")

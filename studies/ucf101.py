@@ -12,13 +12,13 @@ import argparse
 from pathlib import Path
 
 from growreel.config import load_config, load_preset
-from growreel.data.prepare import prepare
 from growreel.errors import GrowreelError
 from growreel.evaluation.card import MetricCard
+from growreel.evaluation.evaluate import evaluate
 from growreel.evaluation.extractors import weights
+from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
-from growreel.scoring.evaluate import evaluate
-from growreel.scoring.options import EvaluationOptions
+from growreel.preparation.prepare import prepare
 from growreel.training.loop import train
 
 NEEDED = ("c3d-ucf101", "c3d-ucf101-mean")

@@ -17,7 +17,8 @@ from growreel import cli
 from growreel.bench.counting import count
 from growreel.bench.process import Remote
 from growreel.bench.report import BenchReport, StageFigures
-from growreel.cli_config import resolve_config
+from growreel.cli.config import resolve_config
+from growreel.cli.main import build_parser
 from growreel.errors import GrowreelError
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -83,7 +84,7 @@ def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
 
 def test_without_a_preset_the_papers_networks_are_measured() -> None:
     arguments = ["bench", "--sizes", "4x4x4"]
-    options = cli._parser(arguments).parse_args(arguments).bench
+    options = build_parser(arguments).parse_args(arguments).bench
     config = resolve_config(options)
     assert str(config.growth.plan().sizes[-1]) == "32x256x256" and config.network.max_channels == 128
 

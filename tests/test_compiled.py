@@ -14,7 +14,7 @@ from conftest import colored, tiny_config
 from growreel.config import Config, LossConfig, TrainingConfig, load_config, to_yaml
 from growreel.errors import GrowreelError
 from growreel.growth import Position
-from growreel.precision import resolve_compile
+from growreel.runtime.precision import resolve_compile
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, generator_step
 

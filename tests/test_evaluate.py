@@ -20,15 +20,15 @@ from growreel.evaluation.bootstrap import bootstrap_deviations
 from growreel.evaluation.card import Figure, MetricCard, MetricResult
 from growreel.evaluation.clips import ArrayClips, FirstFrames, StoreClips, VideoClips
 from growreel.evaluation.collect import Extractor, collect
+from growreel.evaluation.evaluate import evaluate
 from growreel.evaluation.extractors.motion import MotionStatistics
 from growreel.evaluation.extractors.pixels import PixelFeatures
 from growreel.evaluation.metrics.frechet import FrechetDistance
+from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import load_generator, save_model
 from growreel.sampling import generate
-from growreel.scoring.evaluate import evaluate
-from growreel.scoring.options import EvaluationOptions
 from growreel.video import write_clip
 
 SIZE = Size(8, 16, 16)

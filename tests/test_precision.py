@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from conftest import tiny_config
-from growreel import precision
 from growreel.config import load_config
 from growreel.errors import GrowreelError
-from growreel.precision import bfloat16_gain, resolve_precision
+from growreel.runtime import precision
+from growreel.runtime.precision import bfloat16_gain, resolve_precision
 from growreel.training.loop import train
 
 CPU = torch.device("cpu")

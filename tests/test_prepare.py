@@ -11,14 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from growreel.data import prepare as prepare_module
 from growreel.data.contact import contact_sheet, describe
-from growreel.data.cutting import fit_frame
-from growreel.data.prepare import PrepareReport, prepare
-from growreel.data.sources import find_sources, natural_key
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.preparation import prepare as prepare_module
+from growreel.preparation.cutting import fit_frame
+from growreel.preparation.prepare import PrepareReport, prepare
+from growreel.preparation.sources import find_sources, natural_key
 from media import block_frames, cut_off, encode, save_frames, save_image, save_strip
 
 SIZE = Size(4, 16, 16)

@@ -12,7 +12,7 @@ from growreel.errors import GrowreelError
 from growreel.evaluation.extractors.patches import PyramidPatches, laplacian_pyramid, pyramid_levels
 from growreel.evaluation.metrics.sliced import SlicedWasserstein, wasserstein_1d
 from growreel.growth import Size
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 SIZES = [Size(1, 32, 32), Size(8, 32, 64), Size(7, 33, 45), Size(5, 16, 16), Size(2, 4, 6), Size(16, 64, 64)]
 

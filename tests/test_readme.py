@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from growreel import cli
-from growreel.cli_evaluation import evaluate_parser
+from growreel.cli.evaluation import evaluate_parser
+from growreel.cli.main import build_parser
+from growreel.cli.preparation import prepare_parser
+from growreel.cli.training import train_parser
 from growreel.config import preset_names
 
 ROOT = Path(__file__).parents[1]
@@ -24,12 +26,12 @@ def test_the_readme_shows_every_command() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command: str) -> None:
     arguments = shlex.split(command)[1:]
-    assert cli._parser(arguments).parse_args(arguments).command == arguments[0]
+    assert build_parser(arguments).parse_args(arguments).command == arguments[0]
 
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z._-]+)", README))))
 def test_flags_exist(flag: str) -> None:
-    helps = "".join(parser().format_help() for parser in (cli._prepare_parser, evaluate_parser, lambda: cli._train_parser([])))
+    helps = "".join(parser().format_help() for parser in (prepare_parser, evaluate_parser, lambda: train_parser([])))
     assert re.search(rf"{flag}\b", helps)
 
 

@@ -343,6 +343,6 @@ def test_sources_whose_clips_did_not_reach_the_disk_are_done_again(tmp_path: Pat
 def test_a_store_is_read_where_there_are_no_codecs() -> None:
     program = (
         "import sys; sys.modules.update(dict.fromkeys(['av', 'PIL', 'torch'])); "
-        "import growreel.data.store, growreel.data.writer, growreel.data.prepare, growreel.data.contact, growreel.video"
+        "import growreel.data.store, growreel.data.writer, growreel.preparation.prepare, growreel.data.contact, growreel.video"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)

@@ -24,11 +24,11 @@ from growreel.data.batches import ClipBatches
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import StoreClips
+from growreel.evaluation.evaluate import evaluate
+from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Position, Size
 from growreel.losses import build_loss
-from growreel.randomness import Purpose, keyed_rng
-from growreel.scoring.evaluate import evaluate
-from growreel.scoring.options import EvaluationOptions
+from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.training import loop, step
 from growreel.training.augment import Augmentation
 from growreel.training.checkpoint import list_checkpoints
@@ -142,8 +142,8 @@ def test_sigkill_in_a_fade_costs_only_the_way_since_the_last_checkpoint(uninterr
 import os, signal, sys, pathlib
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conftest import colored, tiny_config
-from growreel.scoring.evaluate import evaluate
-from growreel.scoring.options import EvaluationOptions
+from growreel.evaluation.evaluate import evaluate
+from growreel.evaluation.options import EvaluationOptions
 from growreel.training import loop, step
 plain = loop.discriminator_step
 def step(state, *rest):

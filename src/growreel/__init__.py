@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from growreel.config import Config as Config
     from growreel.config import load_config as load_config
     from growreel.config import load_preset as load_preset
-    from growreel.data.prepare import prepare as prepare
     from growreel.data.store import ClipStore as ClipStore
     from growreel.errors import GrowreelError as GrowreelError
+    from growreel.evaluation.evaluate import evaluate as evaluate
+    from growreel.evaluation.options import EvaluationOptions as EvaluationOptions
     from growreel.growth import GrowthPlan as GrowthPlan
     from growreel.growth import Size as Size
     from growreel.models.files import load_generator as load_generator
+    from growreel.preparation.prepare import prepare as prepare
     from growreel.sampling import generate as generate
     from growreel.sampling import walk as walk
-    from growreel.scoring.evaluate import evaluate as evaluate
-    from growreel.scoring.options import EvaluationOptions as EvaluationOptions
     from growreel.training.loop import train as train
 
 _HOMES = {
     "ClipStore": "data.store",
     "Config": "config",
-    "EvaluationOptions": "scoring.options",
+    "EvaluationOptions": "evaluation.options",
     "GrowreelError": "errors",
     "GrowthPlan": "growth",
     "Size": "growth",
-    "evaluate": "scoring.evaluate",
+    "evaluate": "evaluation.evaluate",
     "generate": "sampling",
     "load_config": "config",
     "load_generator": "models.files",
     "load_preset": "config",
-    "prepare": "data.prepare",
+    "prepare": "preparation.prepare",
     "train": "training.loop",
     "walk": "sampling",
 }

@@ -13,9 +13,9 @@ from growreel.config import load_preset
 from growreel.data.shapes import COLORS, shape_clips
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
-from growreel.durable import replace_text
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
+from growreel.runtime.durable import replace_text
 from growreel.sampling import generate, write_samples
 from growreel.training.loop import train
 from growreel.training.state import TrainingState

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from growreel.config import Precision
-from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.growth import Position, Size
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
-from growreel.precision import dtype_of
-from growreel.randomness import Purpose, keyed_rng, latents_of_seeds
+from growreel.runtime.durable import writing
+from growreel.runtime.precision import dtype_of
+from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
 
 

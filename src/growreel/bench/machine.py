@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from growreel.version import installed_version
+from growreel.runtime.version import installed_version
 
 
 class Yardsticks:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from growreel.durable import write_report
+from growreel.runtime.durable import write_report
 
 FORMAT = "growreel-bench-1"
 

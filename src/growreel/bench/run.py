@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from growreel import distributed
 from growreel.bench.machine import Yardsticks, describe_machine, synchronize
 from growreel.bench.process import Remote
 from growreel.bench.report import BenchReport, StageFigures
@@ -26,7 +25,8 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
-from growreel.precision import dtype_of, resolve_training
+from growreel.runtime import distributed
+from growreel.runtime.precision import dtype_of, resolve_training
 
 LEAST_SECONDS = 0.5
 CLIPS_IN_STORE = 16

@@ -10,8 +10,8 @@ from growreel.bench.counting import count
 from growreel.bench.machine import seconds_each
 from growreel.config import from_dict
 from growreel.growth import Position
-from growreel.memory import keep_freed_memory, peak_memory, resident_memory
-from growreel.randomness import latents_of_seeds
+from growreel.runtime.memory import keep_freed_memory, peak_memory, resident_memory
+from growreel.runtime.randomness import latents_of_seeds
 from growreel.sampling import clips_at_a_time, clips_of_latents
 from growreel.training.compiled import CHECKED_CALLS
 from growreel.training.state import TrainingState

@@ -1,1 +1,1 @@
-"""Clips on disk and in batches: finding sources, preparing a clip store, reading it."""
+"""Clips on disk and in batches: the store, its writer, the pyramid, batches; the procedural shapes."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from growreel.data.store import ClipStore
 from growreel.growth import Size, TimeReduction
 from growreel.models.layers import downsample
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 
 class ClipBatches:

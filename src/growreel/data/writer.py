@@ -30,9 +30,9 @@ from growreel.data.store import (
     partial_path,
     replaced_path,
 )
-from growreel.durable import replace_text, sync_folder
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.runtime.durable import replace_text, sync_folder
 
 JOURNAL = "journal.jsonl"
 SHARD_BYTES = 256 * 2**20

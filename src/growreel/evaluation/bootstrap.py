@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.evaluation.metrics.rows import Counts
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 Comparison = Callable[[Counts | None, Counts | None], dict[str, float]]
 """Named numbers for real and fake clips, clip k counted counts[k] times (None: every clip once)."""

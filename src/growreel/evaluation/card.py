@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from growreel.durable import write_report
 from growreel.errors import GrowreelError
+from growreel.runtime.durable import write_report
 
 FORMAT = "growreel-metric-card-1"
 Z_95 = 1.96

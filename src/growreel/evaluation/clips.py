@@ -1,4 +1,4 @@
-"""Sets of clips that can be measured: a clip store, an array, a folder of videos. (A model is one too, see `growreel.scoring`.)
+"""Sets of clips that can be measured: a clip store, an array, a folder of videos. (A model is one too, see `sampling.GeneratedClips`.)
 
 A set holds still: clip k is the same whenever it is read, so features can be taken in any order, by any number of processes.
 """
@@ -18,7 +18,7 @@ from growreel.data.pyramid import box_average
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.video import DamagedError, NotMediaError, read_frames
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from growreel import distributed
-from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ClipSet
+from growreel.runtime import distributed
+from growreel.runtime.durable import writing
 
 CHUNK_BYTES = 2**23
 """Of uint8 clips read at a time."""

@@ -12,7 +12,7 @@ from growreel.errors import GrowreelError
 from growreel.evaluation.bootstrap import bootstrap_deviations
 from growreel.evaluation.card import Figure, MetricResult
 from growreel.evaluation.suite import Metric, Rows
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
 

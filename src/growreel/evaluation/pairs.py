@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ClipSet
 from growreel.evaluation.metrics.nearest import Neighbours
+from growreel.runtime.durable import writing
 from growreel.video import enlarge, tile_frames, write_clip
 
 COLUMNS = 8

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from growreel.durable import sync_folder
 from growreel.errors import GrowreelError
+from growreel.runtime.durable import sync_folder
 
 STATE_FILE = "state.pt"
 

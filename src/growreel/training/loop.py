@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from growreel import distributed
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
-from growreel.memory import keep_freed_memory, peak_memory
 from growreel.models.files import save_model
+from growreel.runtime import distributed
+from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from growreel.training.evaluation import StageEvaluation

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from growreel import distributed
 from growreel.config import Config, load_config, to_dict, to_yaml
-from growreel.durable import replace_text, writing
 from growreel.errors import GrowreelError
-from growreel.precision import resolve_training
+from growreel.runtime import distributed
+from growreel.runtime.durable import replace_text, writing
+from growreel.runtime.precision import resolve_training
+from growreel.runtime.version import installed_version
 from growreel.training.stats import cut_after
-from growreel.version import installed_version
 
 MAY_CHANGE = {
     "clips",

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from growreel import distributed
-from growreel.durable import replace_text, writing
+from growreel.runtime import distributed
+from growreel.runtime.durable import replace_text, writing
 
 
 class RunningMeans:

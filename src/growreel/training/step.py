@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from growreel import distributed
 from growreel.config import Config
 from growreel.growth import Position
 from growreel.models.layers import downsample, upsample
-from growreel.precision import dtype_of
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime import distributed
+from growreel.runtime.precision import dtype_of
+from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.training.augment import Augmentation
 from growreel.training.compiled import CompiledFunction
 from growreel.training.gradients import Alpha, DiscriminatorGradients, GeneratorGradients, Gradients, Stats, add

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.durable import writing
 from growreel.errors import GrowreelError
+from growreel.runtime.durable import writing
 from growreel.video.pixels import to_image
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 LOWEST = 16
 """The coarsest level has at least so many pixels on its shorter side."""

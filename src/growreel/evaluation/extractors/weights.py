@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from growreel.data.store import file_checksum
-from growreel.durable import writing
 from growreel.errors import GrowreelError
 from growreel.evaluation.extractors import c3d, i3d, inception
+from growreel.runtime.durable import writing
 
 TIMEOUT_SECONDS = 60
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows, samples_and_counts
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 MAX_SAMPLES = 4096
 """Of each set. The estimate is unbiased for any number, and kernel matrices grow with its square."""

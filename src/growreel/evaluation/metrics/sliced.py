@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from growreel.errors import GrowreelError
 from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows
 from growreel.growth import Size
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 
 DIRECTIONS = 512
 RESAMPLED_DIRECTIONS = 64

@@ -12,11 +12,11 @@ import torch
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips, choose_real
+from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
 from growreel.models.files import load_generator, newest_model
-from growreel.randomness import Purpose, keyed_rng
+from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.sampling import GeneratedClips
-from growreel.scoring.options import EvaluationOptions
 
 SEEDS_APART = 10**6
 """Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first (in float32)."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from growreel.cli_config import add_config, resolve_config
-from growreel.durable import markdown_beside
+from growreel.cli.config import add_config, resolve_config
 from growreel.growth import Size
+from growreel.runtime.durable import markdown_beside
 
 BENCH_PRESET = "trailerfaces-256"
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from growreel import distributed
 from growreel.errors import GrowreelError
 from growreel.evaluation import copies
 from growreel.evaluation.bootstrap import bootstrap_deviations
@@ -23,11 +22,12 @@ from growreel.evaluation.clips import FirstFrames
 from growreel.evaluation.collect import Extractor, Mirrored, collect
 from growreel.evaluation.measure import measure, source_halves
 from growreel.evaluation.metrics.nearest import Memory, nearest_training_clips, unseen_neighbours
+from growreel.evaluation.options import MEMORY, EvaluationOptions
 from growreel.evaluation.pairs import check_picture, draw_pairs
+from growreel.evaluation.sets import Sets, open_sets
 from growreel.evaluation.suite import METRICS, LeftOut, Metric, Rows, Setting, build_metric, extractors_of, feature_extractor
-from growreel.scoring.options import MEMORY, EvaluationOptions
-from growreel.scoring.sets import Sets, open_sets
-from growreel.version import installed_version
+from growreel.runtime import distributed
+from growreel.runtime.version import installed_version
 
 HASHES = copies.ClipHashes()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from growreel.durable import markdown_beside
 from growreel.errors import GrowreelError
+from growreel.runtime.durable import markdown_beside
 
 
 def evaluate_parser() -> ArgumentParser:
@@ -45,8 +45,8 @@ def evaluate_parser() -> ArgumentParser:
 
 def run_evaluate(options: Namespace) -> int:
     """Measure, print the table, write the card. Returns the exit code."""
-    from growreel.scoring.evaluate import evaluate
-    from growreel.scoring.options import EvaluationOptions
+    from growreel.evaluation.evaluate import evaluate
+    from growreel.evaluation.options import EvaluationOptions
 
     if options.card is not None:
         markdown_beside(options.card, "--card")  # a wrong name is found now, not after an hour

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from growreel.data.cutting import FITS, ClipCutter, Fit
-from growreel.data.sources import Found, Source, find_sources
 from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.preparation.cutting import FITS, ClipCutter, Fit
+from growreel.preparation.sources import Found, Source, find_sources
 from growreel.video import Colors
 
 DEFAULT_FPS = 25.0  # for sources without a rate: frames and strips

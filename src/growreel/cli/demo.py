@@ -1,0 +1,21 @@
+"""The command `growreel demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def demo_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        usage="growreel demo [--out RUN]", description="Make procedural clips, grow a model on them, sample it, judge the samples."
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
+    return parser
+
+
+def run_demo_command(options: Namespace) -> int:
+    from growreel.demo import run_demo
+
+    return run_demo(options.out)

@@ -1,0 +1,54 @@
+"""The commands `growreel plan` and `growreel train`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from growreel.cli.config import add_config, resolve_config
+
+
+def plan_parser(arguments: Sequence[str]) -> ArgumentParser:
+    parser = ArgumentParser(usage="growreel plan [--preset NAME] [--target TxHxW] [options]", description="Print the growth plan.")
+    add_config(parser, arguments)
+    return parser
+
+
+def run_plan(options: Namespace) -> int:
+    from growreel.training.summary import plan_table
+
+    print(plan_table(resolve_config(options)))
+    return 0
+
+
+def train_parser(arguments: Sequence[str]) -> ArgumentParser:
+    parser = ArgumentParser(
+        usage="growreel train STORE --out RUN [--preset NAME] [--target TxHxW] [options]",
+        description="Train on a clip store. The same command on the same run folder resumes. Ctrl-C and SIGTERM save and leave.",
+    )
+    parser.add_argument("store", type=Path, help="folder that prepare wrote")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--clips", type=int | None, default=None, help="short for --training.clips")
+    parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
+    parser.add_argument("--compile", default=None, choices=["auto", "on", "off"], help="short for --training.compile")
+    parser.add_argument("--allow-config-change", action="store_true", help="resume although settings differ from the run's")
+    add_config(parser, arguments)
+    return parser
+
+
+def run_train(options: Namespace) -> int:
+    config = resolve_config(options)
+    short = {"clips": options.clips, "eval_interval": options.eval_every, "compile": options.compile}
+    given = {name: value for name, value in short.items() if value is not None}
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
+    from growreel.training.loop import train
+
+    result = train(options.store, options.out, config, allow_config_change=options.allow_config_change)
+    how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
+    if result.is_first_process:
+        peak = result.peak_memory / 1e9
+        print(f"{how}: {result.clips_shown} clips shown, at most {peak:.2f} GB of memory; models and samples are in {options.out}")
+    return 128 + result.signal if result.signal else 0

@@ -1,0 +1,1 @@
+"""What knows of the machine: processes, files, memory, arithmetic, random draws."""
