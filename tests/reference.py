@@ -322,6 +322,18 @@ def wgan_gp_generator_loss(fake_scores: Array) -> float:
     return -float(np.mean(fake_scores))
 
 
+def repeated(clips: Array, factors: Factors) -> Array:
+    """Every voxel repeated along t, h and w. [n,c,t,h,w] -> [n,c,t*ft,h*fh,w*fw]."""
+    for axis, factor in enumerate(factors, start=2):
+        clips = np.repeat(clips, factor, axis=axis)
+    return clips
+
+
+def at_full_size(critic: Critic, factors: Factors) -> Critic:
+    """A critic of full-size clips that averages them down to its own size first, as the released code's does at every stage."""
+    return lambda clips: critic(average_pool(clips, factors))
+
+
 def half_squared_gradient(critic: Critic, x: Array, h: float = 1e-5) -> float:
     """mean_clips ||grad D(x)||^2 / 2: R1 at real clips, R2 at generated ones. x [n,c,t,h,w]."""
     return float(np.sum(finite_difference_gradient(critic, x, h) ** 2) / (2 * len(x)))

@@ -15,6 +15,7 @@ from growreel.config import Config, LossConfig, TrainingConfig, load_config, to_
 from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.runtime.precision import resolve_compile
+from growreel.training.execution import Execution
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, generator_step
 
@@ -30,13 +31,14 @@ def config(loss: LossConfig | None = None, microbatch: int | None = None, **trai
 
 
 def trained(config: Config, alphas: tuple[float, ...] = (0.4,), seed: int = 0) -> tuple[TrainingState, list[dict[str, Tensor]]]:
-    """State and scalars after a step of both networks at each alpha, at the second stage."""
-    state = TrainingState(config, CPU)
+    """State and scalars after a step of both networks at each alpha, at the second stage; 1 is its stable phase."""
+    state, execution = TrainingState(config, CPU), Execution(config.training, CPU)
     real = torch.rand(8, 3, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     scalars = []
     for alpha in alphas:
-        position = Position(1, "fade", alpha)
-        scalars.append(discriminator_step(state, real, position, 8, config) | generator_step(state, real, position, 8, config))
+        position = Position(1, "fade" if alpha < 1 else "stable", alpha)
+        both = (discriminator_step, generator_step)
+        scalars.append({name: value for step in both for name, value in step(state, real, position, 8, config, execution).items()})
         state.clips_shown += 8
     return state, scalars
 
@@ -57,11 +59,11 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.parametrize("options", [{}, {"augment_probability": 0.8}, {"precision": "bfloat16"}], ids=["plain", "augment", "bfloat16"])
 @pytest.mark.parametrize("name", ["swgan", "wgan-gp", "relativistic", "san"])
 def test_the_graph_is_the_step(name: Any, options: dict[str, Any], uncompiled: list[Any]) -> None:
-    """One graph for each network serves every alpha and, in two passes, every part; parameters are inputs, so it learns."""
+    """One graph for each network and phase serves every alpha and, in two passes, every part; parameters are inputs, so it learns."""
     alphas = (0.4, 0.7, 1.0)
     plain, expected = trained(config(LossConfig(name=name), **options), alphas)
     state, scalars = trained(config(LossConfig(name=name), microbatch=4, compile="on", **options), alphas)
-    assert len(uncompiled) == 2
+    assert len(uncompiled) == 4
     rtol, atol = (0.05, 0.01) if "precision" in options else (1e-3, 1e-4)
     for ours, theirs in zip(scalars, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
@@ -71,22 +73,22 @@ def test_the_graph_is_the_step(name: Any, options: dict[str, Any], uncompiled: l
 
 def test_steps_without_penalty_have_a_graph_of_their_own(uncompiled: list[Any]) -> None:
     loss = dataclasses.replace(config().loss, penalty_interval=2)
-    state, scalars = trained(config(loss, compile="on"), (0.4, 0.5, 0.6, 0.7))
-    assert len(uncompiled) == 3 == len(state.compiled)
+    _, scalars = trained(config(loss, compile="on"), (0.4, 0.5, 0.6, 0.7))
+    assert len(uncompiled) == 3
     assert ["gradient_penalty" in each for each in scalars] == [True, False, True, False]
-    discriminator_step(state, torch.zeros(8, 3, 2, 4, 4), Position(0, "stable", 1.0), 8, config(loss, compile="on"))
-    assert len(state.compiled) == 1, "those of the other stage are gone"
 
 
 def test_the_compiler_compiles_a_step() -> None:
     """The real one, on the smaller of the graphs."""
     plain, compiled = TrainingState(config(), CPU), TrainingState(config(compile="on"), CPU)
+    executions = Execution(config().training, CPU), Execution(config(compile="on").training, CPU)
     real, position = torch.zeros(8, 3, 2, 4, 4), Position(0, "stable", 1.0)
     for _ in range(2):
-        expected = generator_step(plain, real, position, 8, config())
-        measured = generator_step(compiled, real, position, 8, config(compile="on"))
+        expected = generator_step(plain, real, position, 8, config(), executions[0])
+        measured = generator_step(compiled, real, position, 8, config(compile="on"), executions[1])
         torch.testing.assert_close(measured, expected, rtol=1e-4, atol=1e-5)
-    assert next(iter(compiled.compiled.values())).calls == 2
+    state = compiled.generator.dense.weight
+    assert not torch.equal(state, TrainingState(config(), CPU).generator.dense.weight), "it learns"
 
 
 def test_a_compiler_that_errs_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +100,7 @@ def test_a_compiler_that_errs_is_found_out(monkeypatch: pytest.MonkeyPatch) -> N
         return run
 
     monkeypatch.setattr(torch, "compile", wrong)
-    with pytest.raises(GrowreelError, match=r"step of DiscriminatorGradients is off by 0\.01 .*, uncompiled by 0; use --compile off"):
+    with pytest.raises(GrowreelError, match=r"step of DiscriminatorObjective is off by 0\.01 .*, uncompiled by 0; use --compile off"):
         trained(config(compile="on"))
 
 
@@ -111,6 +113,35 @@ def test_a_compiler_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(GrowreelError, match=r"--compile on: the compiler failed \(RuntimeError: no C\+\+ compiler\); use --compile off"):
+        trained(config(compile="on"))
+
+
+@pytest.mark.parametrize("fault", ["fails", "errs"])
+def test_auto_goes_on_without_a_compiler_that_fails(fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def compiled(graph: torch.fx.GraphModule, **_: Any) -> Any:
+        def run(*inputs: Any) -> Any:
+            if fault == "fails":
+                raise RuntimeError("no C++ compiler")
+            gradients, stats = graph(*inputs)
+            return {name: gradient * 2 for name, gradient in gradients.items()}, stats
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    plain, expected = trained(config())
+    monkeypatch.setattr("growreel.training.execution.resolve_compile", lambda training, device: "on")
+    state, scalars = trained(config(compile="auto"))
+    assert caplog.text.count("--compile auto: the compile") == 1 and "going on without" in caplog.text
+    torch.testing.assert_close(scalars, expected, rtol=0, atol=0)
+    torch.testing.assert_close(state.generator.state_dict(), plain.generator.state_dict(), rtol=0, atol=0)
+
+
+def test_lack_of_memory_is_not_called_a_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.raises(torch.OutOfMemoryError):
         trained(config(compile="on"))
 
 

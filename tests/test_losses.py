@@ -12,6 +12,9 @@ from torch import Tensor
 
 import reference
 from conftest import make_plan
+from growreel.config import LossConfig, load_preset
+from growreel.errors import GrowreelError
+from growreel.growth import Size
 from growreel.losses import (
     AdversarialLoss,
     Batch,
@@ -19,11 +22,14 @@ from growreel.losses import (
     SlicedWassersteinLoss,
     SlicingAdversarialLoss,
     WassersteinGPLoss,
+    build_loss,
     gradient_penalty,
 )
 from growreel.models import Discriminator
+from growreel.models.layers import downsample, upsample
 
 Array = NDArray[np.float64]
+LossName = Literal["swgan", "wgan-gp", "relativistic", "san"]
 
 
 @pytest.fixture
@@ -93,6 +99,84 @@ def test_swgan_equals_the_equations(
     features = discriminator(draws["fake"], 1)
     scores, _ = reference.sliced_critic(features.detach().numpy(), w, s, b)
     assert loss.generator_loss(features).item() == pytest.approx(reference.swgan_generator_loss(scores), rel=1e-12)
+
+
+@pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0)])
+@pytest.mark.parametrize("name", ["swgan", "wgan-gp", "relativistic", "san"])
+def test_the_penalty_is_that_of_clips_repeated_up_to_full_size(name: LossName, stage: int, alpha: float) -> None:
+    """The released code keeps the clips of all stages at full size and takes gradients there; dividing by the ratio of voxels is that.
+
+    Full size is here the last stage, which the plan of the networks ends at, repeated 1 x 2 x 2 times. Autograd in float64, through clips
+    that really are repeated; the released code's critic averages them down again. At a whole fade as well.
+    """
+    plan, reference_size = make_plan("2x2x2", "2x4x4"), Size(2, 8, 8)
+    torch.manual_seed(1)
+    network = Discriminator(plan, base_channels=8, max_channels=3, feature_dim=5, image_channels=1).double()
+    loss = build_loss(LossConfig(name=name, penalty_reference=str(reference_size)), 5).double()
+    size = plan.sizes[stage]
+    factors = Size(*(large // small for large, small in zip(reference_size, size, strict=True)))
+    rng = torch.Generator().manual_seed(2)
+    real, fake = torch.randn((2, 4, 1, *size), generator=rng, dtype=torch.float64)
+    mix = torch.rand(4, generator=rng, dtype=torch.float64)
+
+    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        features: Tensor = network(clips, stage, alpha, parts=parts)
+        return features
+
+    def discriminate_full(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        return discriminate(downsample(clips, factors), parts=parts)
+
+    ratio = LossConfig(penalty_reference=str(reference_size)).penalty_ratio(plan, stage)
+    assert ratio == factors.voxels
+    ours = gradient_penalty(loss, discriminate, Batch(real, fake, mix, mix), voxel_ratio=ratio)
+    large = Batch(upsample(real, factors), upsample(fake, factors), mix, mix)
+    theirs = gradient_penalty(loss, discriminate_full, large)
+    assert ours is not None and theirs is not None
+    assert ours.value.item() == pytest.approx(theirs.value.item(), rel=1e-10)
+    parameters = [p for p in (*network.parameters(), *loss.parameters()) if p.requires_grad]
+    found = [torch.autograd.grad(term.value, parameters, allow_unused=True) for term in (ours, theirs)]
+    for a, b in zip(*found, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
+
+
+def test_the_up_scaled_reference_in_numpy(discriminator: Discriminator, draws: dict[str, Tensor]) -> None:
+    """The same without PyTorch's autograd: finite differences at full size, for the sliced loss and for WGAN-GP's norm."""
+    encode, factors = encoder(discriminator), (1, 2, 2)
+    full = {name: reference.repeated(draws[name].numpy(), factors) for name in ("real", "fake")}
+
+    def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
+        features: Tensor = discriminator(clips, 1, parts=parts)
+        return features
+
+    swgan = sliced(1, "released")
+    w, s, b = (parameter.detach().numpy() for parameter in (swgan.swd.matrices, swgan.swd.scale, swgan.swd.bias))
+    critic = reference.at_full_size(lambda clips: reference.sliced_critic(encode(clips), w, s, b)[0], factors)
+    expected = reference.swgan_gradient_penalty(critic, full["real"], full["fake"], draws["mix"].numpy())
+    found = gradient_penalty(swgan, discriminate, Batch(**draws), voxel_ratio=4.0)
+    assert found is not None and found.stats["gradient_penalty"].item() == pytest.approx(expected, rel=1e-5)
+
+    wgan = WassersteinGPLoss(5).double()
+    weight = wgan.head.weight.detach().numpy()
+    scalar = reference.at_full_size(lambda clips: (encode(clips) @ weight.T / np.sqrt(5))[:, 0], factors)
+    expected = reference.wgan_gp_penalty(scalar, full["real"], full["fake"], draws["mix"].numpy())
+    found = gradient_penalty(wgan, discriminate, Batch(**draws), voxel_ratio=4.0)
+    assert found is not None and found.stats["gradient_penalty"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_papers_ratios() -> None:
+    """PAPER's table: 32,768 at 4x4x4 down to 1 at 32x256x256; a shorter plan with the full size as reference is the beginning of it."""
+    plan = load_preset("paper").growth.plan()
+    assert [LossConfig().penalty_ratio(plan, k) for k in range(7)] == [32768, 4096, 1024, 128, 32, 4, 1]
+    short = make_plan("4x4x4", "8x8x8", "8x16x16", "16x32x32")
+    assert [LossConfig(penalty_reference="32x256x256").penalty_ratio(short, k) for k in range(4)] == [32768, 4096, 1024, 128]
+    assert [LossConfig().penalty_ratio(short, k) for k in range(4)] == [256, 32, 8, 1]
+    assert [LossConfig(penalty_reference="stage").penalty_ratio(short, k) for k in range(4)] == [1, 1, 1, 1]
+    with pytest.raises(GrowreelError, match=r"--loss.penalty_reference 16x48x32: its height of 48 is no whole multiple .* 16x32x32"):
+        LossConfig(penalty_reference="16x48x32").penalty_ratio(short, 0)
+    with pytest.raises(GrowreelError, match=r"--loss.penalty_reference: 'full' is not a size"):
+        LossConfig(penalty_reference="full")
 
 
 def test_swgan_without_second_penalty_is_the_rest(discriminator: Discriminator, draws: dict[str, Tensor]) -> None:

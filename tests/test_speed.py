@@ -17,6 +17,7 @@ from growreel.growth import Position
 from growreel.losses import Batch, gradient_penalty
 from growreel.models.functions import Geometry, convolution, input_gradients_only, leaky_pixel_norm_, leaky_relu_
 from growreel.models.layers import EqualizedConv3d, pixel_norm
+from growreel.training.execution import Execution
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, generator_step
 
@@ -187,8 +188,9 @@ def after_a_step(changed: Config) -> list[Tensor]:
     """Gradients of one step of both networks at the last stage."""
     state, position = TrainingState(changed, CPU), Position(2, "fade", 0.4)
     real = batch_of(state).real
-    discriminator_step(state, real, position, 8, changed)
-    generator_step(state, real, position, 8, changed)
+    execution = Execution(changed.training, CPU)
+    discriminator_step(state, real, position, 8, changed, execution)
+    generator_step(state, real, position, 8, changed, execution)
     parameters = [*state.discriminator.parameters(), *state.loss.parameters(), *state.generator.parameters()]
     return [p.grad for p in parameters if p.grad is not None]
 
@@ -204,10 +206,11 @@ def test_the_penalty_is_taken_every_k_th_step_with_k_times_the_weight() -> None:
     changed = dataclasses.replace(config(), loss=dataclasses.replace(config().loss, penalty_interval=2))
     state, position = TrainingState(changed, CPU), Position(2, "stable", 1.0)
     real = batch_of(state).real
-    with_penalty = discriminator_step(state, real, position, 8, changed)
+    execution = Execution(changed.training, CPU)
+    with_penalty = discriminator_step(state, real, position, 8, changed, execution)
     state.clips_shown += 8
-    without = discriminator_step(state, real, position, 8, changed)
+    without = discriminator_step(state, real, position, 8, changed, execution)
     assert "gradient_penalty" in with_penalty and "gradient_penalty" not in without
-    alone = discriminator_step(TrainingState(config(), CPU), real, position, 8, config())
+    alone = discriminator_step(TrainingState(config(), CPU), real, position, 8, config(), execution)
     doubled = alone["loss_discriminator"] + 50 * alone["gradient_penalty"]
     assert with_penalty["loss_discriminator"].item() == pytest.approx(doubled.item(), rel=1e-5)

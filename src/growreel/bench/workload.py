@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from growreel.bench.counting import count
 from growreel.bench.machine import seconds_each
 from growreel.config import from_dict
-from growreel.growth import Position
+from growreel.growth import Position, Size
 from growreel.runtime.memory import keep_freed_memory, peak_memory, resident_memory
 from growreel.runtime.randomness import latents_of_seeds
 from growreel.sampling import clips_at_a_time, clips_of_latents
-from growreel.training.compiled import CHECKED_CALLS
+from growreel.training.execution import Execution
 from growreel.training.state import TrainingState
-from growreel.training.step import discriminator_step, fade_real, generator_step
+from growreel.training.step import train_step
 
 FADE_ALPHA = 0.5
 
@@ -42,16 +43,18 @@ class StageWorkload:
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
         self.real = (torch.rand(self.minibatch, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
+        self.execution = Execution(self.config.training, self.device)
         together = clips_at_a_time(self.device, size)
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
+
+    def at(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:
+        """The minibatch, whatever is asked for."""
+        return self.real
 
     def train(self, fading: bool, steps: int) -> float:
         """Seconds a step: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0
         position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
-        checked = CHECKED_CALLS * self.config.loss.penalty_interval * self.config.training.critic_steps * self.minibatch
-        while self.config.training.compile == "on" and self.state.clips_shown < checked:
-            self._step(position)  # the first results of a graph are checked, which takes time
         return seconds_each(lambda: self._step(position), steps, self.device)
 
     def sample(self, batches: int) -> float:
@@ -70,11 +73,7 @@ class StageWorkload:
         return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
 
     def _step(self, position: Position) -> None:
-        for _ in range(self.config.training.critic_steps):
-            real = fade_real(self.real, self.state, position)
-            discriminator_step(self.state, real, position, self.minibatch, self.config)
-            self.state.clips_shown += self.minibatch
-        generator_step(self.state, real, position, self.minibatch, self.config)
+        train_step(self.state, self, position, self.config, self.execution)
 
     def _sample(self) -> None:
         for _ in clips_of_latents(self.state.ema, Position(self.stage, "stable", 1.0), self.latents, 1.0, self.config.training.precision):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from growreel.config.ranges import check_range
+from growreel.errors import GrowreelError
+from growreel.growth import AXIS_NAMES, GrowthPlan, Size
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,29 @@ class LossConfig:
     """Settings of `san`."""
     penalty_interval: int = 1
     """Take the gradient penalty in every k-th step of the discriminator only, with k times its weight. 1 is the paper's."""
+    penalty_reference: str = "last"
+    """Size of clips, TxHxW, for which the weight of the gradient penalty is meant. Smaller stages are penalised as if their clips were
+    repeated up to it: their squared gradients are divided by the ratio of voxels. `last` is the last stage of the plan, as in the released
+    code, which keeps all clips at full size; a larger size trains the beginning of a longer plan; `stage` is each stage's own size."""
 
     def __post_init__(self) -> None:
         check_range("loss.penalty_interval", self.penalty_interval, least=1)
+        if self.penalty_reference not in ("last", "stage"):
+            Size.parse(self.penalty_reference, "--loss.penalty_reference")
+
+    def penalty_ratio(self, plan: GrowthPlan, stage: int) -> float:
+        """Voxels of the size that the gradient penalty is meant for, divided by those of a stage.
+
+        Raises GrowreelError for a reference that is no whole multiple of the plan's last stage on every axis.
+        """
+        if self.penalty_reference == "stage":
+            return 1.0
+        last = plan.sizes[-1]
+        reference = last if self.penalty_reference == "last" else Size.parse(self.penalty_reference, "--loss.penalty_reference")
+        for axis, wide, extent in zip(AXIS_NAMES, reference, last, strict=True):
+            if wide % extent:
+                raise GrowreelError(
+                    f"--loss.penalty_reference {reference}: its {axis} of {wide} is no whole multiple of the plan's last stage, {last}; "
+                    f"give a size that {last} can be repeated to, or last, or stage"
+                )
+        return reference.voxels / plan.sizes[stage].voxels

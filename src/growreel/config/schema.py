@@ -10,7 +10,7 @@ from growreel.config.loss import LossConfig
 from growreel.config.ranges import check_range
 from growreel.errors import GrowreelError
 
-Precision = Literal["float32", "bfloat16", "auto"]
+Precision = Literal["float64", "float32", "bfloat16", "auto"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,16 @@ class TrainingConfig:
     the same for all frames of a clip; for small sets. At most 0.8: beyond, generated clips could learn the changes."""
     precision: Precision = "float32"
     """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
-    error); `auto`: bfloat16 where it is faster, found out when the run begins."""
+    error); `auto`: bfloat16 where it is faster, found out when the run begins. float64 is for checks: everything is computed in it."""
     recompute_voxels: int | None = None
     """Blocks whose clips have at least so many voxels (frames x rows x columns) are computed again in the backward pass instead of kept
     in memory; None for none."""
     compile: Literal["auto", "on", "off"] = "off"
     """Make one compiled graph of each step, once for every stage (a minute or less each, kept between runs); `auto`: on a CUDA card,
-    unless blocks are to be computed again (`recompute_voxels`)."""
+    unless blocks are to be computed again (`recompute_voxels`), and the step as it is where the compiler fails."""
+    cuda_graphs: bool = True
+    """On a card, record the steps of small stages once and start them as a whole: the same operations, without the time that launching
+    some hundreds of them takes."""
     device: str = "auto"
     """`auto` takes a CUDA card where there is one, else the CPU; or a device as PyTorch names it."""
     stats_interval: int = 2_000

@@ -16,6 +16,7 @@ from growreel.data.store import ClipStore
 from growreel.growth import Size, TimeReduction
 from growreel.models.layers import downsample
 from growreel.runtime.randomness import Purpose, keyed_rng
+from growreel.runtime.transfer import to_device
 
 
 class ClipBatches:
@@ -51,16 +52,17 @@ class ClipBatches:
         raw = self._ahead[1].result()
         after = (clips_shown + minibatch, size, minibatch)
         self._ahead = (after, self._reader.submit(self._read, *after))
+        raw = raw.to(self.device, non_blocking=True)
         if self.time_reduction == "subsample":
             raw = raw[:, :: raw.shape[1] // size.t]
-        clips = raw.to(self.device, non_blocking=True).movedim(-1, 1).float().mul_(2 / 255).sub_(1)
+        clips = raw.movedim(-1, 1).float().mul_(2 / 255).sub_(1)
         level = Size(*clips.shape[2:])
         if level != size:
             clips = downsample(clips, Size(*(a // b for a, b in zip(level, size, strict=True))))
         if not self.mirror:
             return clips
-        mirrored = self._mirrored(clips_shown, minibatch).to(self.device)
-        return torch.where(mirrored.view(-1, 1, 1, 1, 1), clips.flip(-1), clips)
+        (mirrored,) = to_device([self._mirrored(clips_shown, minibatch)], self.device)
+        return torch.where(mirrored.view(-1, 1, 1, 1, 1) > 0, clips.flip(-1), clips)
 
     def close(self) -> None:
         """Stop the background thread."""
@@ -79,6 +81,7 @@ class ClipBatches:
             self._epoch = (epoch, keyed_rng(Purpose.ORDER, self.seed, epoch).permutation(len(self.store)))
         return int(self._epoch[1][offset])
 
-    def _mirrored(self, clips_shown: int, minibatch: int) -> Tensor:
+    def _mirrored(self, clips_shown: int, minibatch: int) -> NDArray[np.float32]:
+        """1 for each clip of this process that is to be mirrored, 0 for the others."""
         heads = keyed_rng(Purpose.MIRROR, self.seed, clips_shown).random(minibatch) < 0.5
-        return torch.from_numpy(heads[self.rank :: self.world_size])
+        return heads[self.rank :: self.world_size].astype(np.float32)

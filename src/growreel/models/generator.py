@@ -62,12 +62,13 @@ class Generator(nn.Module):
             alpha: weight of the newest block, 0 (previous stage, up-scaled) to 1. A tensor is not looked at: old and new are both computed.
             truncation: the normalised latent is multiplied by it. 1 is the distribution that was trained; towards 0 the
                 dense layer gives its mean over all latents: fewer surprises, less variety.
-            dtype: of all arithmetic after the first convolution; None is that of the latents.
+            dtype: of all arithmetic after the first convolution; None is that of the weights.
 
         Returns:
             [n, c, t, h, w] of that dtype, about -1 to 1, not clamped.
         """
         sizes = [str(size) for size in self.plan.sizes]
+        latents = latents.to(self.dense.weight.dtype)
         x = self.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *self.plan.sizes[0]))
         x = leaky_pixel_norm_(x.clone(memory_format=torch.channels_last_3d))
         x = leaky_pixel_norm_(self.first(x)).to(dtype or latents.dtype)

@@ -22,9 +22,17 @@ T = TypeVar("T")
 
 
 def setup(device: torch.device) -> None:
-    """Join the process group that torchrun describes in the environment; without torchrun do nothing."""
+    """Make `device` the one that this process means by `cuda`, and join the process group that torchrun describes in the environment.
+
+    Several processes on one card (more local ranks than cards) talk through the host: NCCL wants a card for each.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # collectives of objects, and what libraries allocate, go to the current card
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type != "cuda" or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count():
+            dist.init_process_group("gloo")
+        else:
+            dist.init_process_group("nccl", device_id=device)
 
 
 def shutdown() -> None:
@@ -52,7 +60,7 @@ def pick_device(name: str, flag: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        name = f"cuda:{local_rank()}"
+        name = f"cuda:{local_rank() % max(torch.cuda.device_count(), 1)}"
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)
@@ -81,15 +89,6 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-def any_true(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds in any process, so that all of them take the same branch."""
-    if world_size() == 1:
-        return flag
-    total = torch.tensor([float(flag)], device=device)
-    dist.all_reduce(total)
-    return bool(total.item() > 0)
-
-
 def gather_rows(mine: NDArray[Any], total: int) -> NDArray[Any]:
     """All rows [total, ...] in every process, where process r of w has made rows r, r + w, r + 2w, ... and each at least one."""
     processes = world_size()
@@ -97,7 +96,7 @@ def gather_rows(mine: NDArray[Any], total: int) -> NDArray[Any]:
         return mine
     padded = np.zeros((-(-total // processes), *mine.shape[1:]), mine.dtype)
     padded[: len(mine)] = mine
-    device = torch.device("cuda", local_rank()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
     flat = torch.from_numpy(padded.reshape(-1).view(np.uint8)).to(device)  # as bytes every dtype travels
     parts = [torch.empty_like(flat) for _ in range(processes)]
     dist.all_gather(parts, flat)
@@ -109,18 +108,11 @@ def gather_rows(mine: NDArray[Any], total: int) -> NDArray[Any]:
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average the gradients over the processes, flattened into one all-reduce.
 
-    A parameter without a gradient here counts as zero, for it may have one elsewhere; one that has none anywhere keeps none, which
-    is the case for every block of a later stage and the same in all processes.
+    Which parameters have one is decided by stage and phase, so it is the same in all processes and need not be asked.
     """
     if world_size() == 1:
         return
-    with_gradient = [p for p in parameters if p.requires_grad]
-    present = torch.tensor([float(p.grad is not None) for p in with_gradient], device=with_gradient[0].device)
-    dist.all_reduce(present)
-    active = [p for p, count in zip(with_gradient, present.tolist(), strict=True) if count > 0]
-    if not active:
-        return
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in active]
-    flat = mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    active = [p for p in parameters if p.grad is not None]
+    flat = mean(torch.cat([p.grad.flatten() for p in active if p.grad is not None]))
     for parameter, averaged in zip(active, torch.split(flat, [p.numel() for p in active]), strict=True):
         parameter.grad = averaged.view_as(parameter)

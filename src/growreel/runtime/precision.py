@@ -16,7 +16,7 @@ LEAST_GAIN = 1.2
 """How many times as fast bfloat16 must be to be taken; with less, noise would decide, and one run might not be like the next."""
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["float64", "float32", "bfloat16"]:
     """`auto` is bfloat16 where it is faster.
 
     On a card that is where the hardware has it. On a CPU the instructions alone do not say it (of two CPUs with avx512_bf16 one
@@ -63,4 +63,5 @@ def resolve_training(training: TrainingConfig, device: torch.device) -> Training
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if resolve_precision(precision, device) == "bfloat16" else torch.float32
+    """Of the blocks' arithmetic."""
+    return {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[resolve_precision(precision, device)]

@@ -43,13 +43,13 @@ class Augmentation(NamedTuple):
         saturation = 2 ** (rng.normal(0, SATURATION, clips) * happens[3])
         return cls(*(torch.from_numpy(draws.astype(np.float32)) for draws in (shift, brightness, contrast, saturation)))
 
-    def part(self, clips: slice, device: torch.device | None = None) -> Augmentation:
+    def part(self, clips: slice) -> Augmentation:
         """The transforms of some of the clips."""
-        return Augmentation(*(draws[clips].to(device) for draws in self))
+        return Augmentation(*(draws[clips] for draws in self))
 
     def __call__(self, clips_NCTHW: Tensor) -> Tensor:
         """Transformed clips, of the same shape and dtype, differentiable; what is shifted in repeats the border."""
-        x = clips_NCTHW.float()
+        x = clips_NCTHW.to(torch.promote_types(clips_NCTHW.dtype, torch.float32))
         for axis, shares in ((3, self.shift[:, 0]), (4, self.shift[:, 1])):
             extent = x.shape[axis]
             steps = (shares * extent).round().long()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from growreel.errors import GrowreelError
 from growreel.training.state import TrainingState
@@ -14,9 +15,9 @@ class Diverged(Exception):
     """A loss is not finite or beyond the limit; the message says which and what it was."""
 
 
-def check_step(losses: dict[str, float], limit: float) -> None:
+def check_step(values: Iterable[tuple[str, float]], limit: float) -> None:
     """Raise Diverged if any value is NaN, infinite, or larger in size than `limit`."""
-    for name, value in losses.items():
+    for name, value in values:
         if not math.isfinite(value) or abs(value) > limit:
             raise Diverged(f"{name} is {value:g}")
 

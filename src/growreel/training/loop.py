@@ -22,15 +22,17 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.runtime import distributed
 from growreel.runtime.memory import keep_freed_memory, peak_memory
+from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from growreel.training.evaluation import StageEvaluation
+from growreel.training.execution import Execution
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
-from growreel.training.stats import RunningMeans, append_line, mean_over_processes, read_lines
-from growreel.training.step import discriminator_step, fade_real, generator_step
+from growreel.training.stats import RunningMeans, append_line, read_lines
+from growreel.training.step import train_step
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class _Loop:
     ) -> None:
         self.run, self.config, self.state, self.batches, self.store = run, config, state, batches, store
         self.training = config.training
+        self.execution = Execution(config.training, state.device)
+        self.scalars = DelayedValues()
         self.means = RunningMeans()
         self.budget = RollbackBudget()
         self.is_first = distributed.rank() == 0
@@ -146,9 +150,9 @@ class _Loop:
             while self.state.clips_shown < self.total:
                 before = self.state.clips_shown
                 try:
-                    self._step()
+                    stop = self._step(caught)
                     self._maintain(before)
-                    if distributed.any_true(bool(caught), self.state.device):
+                    if stop:
                         self._save_checkpoint()
                         break
                 except Diverged as reason:
@@ -156,26 +160,32 @@ class _Loop:
         stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
         return TrainResult(self.state.clips_shown, stopped_by, self.is_first, peak_memory(self.state.device))
 
-    def _step(self) -> None:
-        """`critic_steps` of the discriminator on new real clips, one of the generator."""
+    def _step(self, caught: list[signal.Signals]) -> bool:
+        """Train both networks; say whether a process was asked to stop."""
         state, position = self.state, self.state.position
         stage, started = state.plan.stages[position.stage], time.perf_counter()
         if state.prepare_optimizers(position):
             self.forecast.entered()
-        for _ in range(self.training.critic_steps):
-            real = fade_real(self.batches.at(state.clips_shown, stage.size, stage.minibatch), state, position)
-            scalars = discriminator_step(state, real, position, stage.minibatch, self.config)
-            state.clips_shown += stage.minibatch
-        scalars |= generator_step(state, real, position, stage.minibatch, self.config)
-        values = mean_over_processes(scalars)
-        check_step(values, self.training.explosion_limit)
-        self.means.add(values)
+        scalars = train_step(state, self.batches, position, self.config, self.execution)
+        flag = scalars.values.new_full((1,), float(bool(caught)))  # with the others, so that all processes take the same branch
+        values = distributed.mean(torch.cat([scalars.values, flag]))
+        stop = self._look_at(self.scalars.put((*scalars.names, "stop"), values))
         clips = stage.minibatch * self.training.critic_steps
         self.forecast.measured(position.stage, clips, time.perf_counter() - started)
         left = self.forecast.seconds_left(state.clips_shown, self.total) or 0.0
         self.bar.set_description_str(f"{stage.size} {position.phase} alpha {position.alpha:.2f}", refresh=False)
         self.bar.set_postfix_str(f"{tqdm.format_interval(left)} left", refresh=False)
         self.bar.update(clips)
+        return stop
+
+    def _look_at(self, rows: list[NamedValues]) -> bool:
+        """Check and average what steps told; say whether a process was asked to stop. Raises Diverged."""
+        stop = False
+        for *values, (_, flag) in rows:
+            check_step(values, self.training.explosion_limit)
+            self.means.add(values)
+            stop = stop or flag > 0
+        return stop
 
     def _maintain(self, before: int) -> None:
         """Write what is due because an interval ended between `before` and now, or because this is the last step."""
@@ -184,6 +194,9 @@ class _Loop:
             return self.state.clips_shown // interval > before // interval
 
         ended = self.state.clips_shown >= self.total
+        intervals = (self.training.stats_interval, self.training.sample_interval, self.training.checkpoint_interval)
+        if ended or any(map(due, intervals)):
+            self._look_at(self.scalars.take_all())
         if due(self.training.stats_interval):  # not at the end: a run that goes on later must have the same lines
             self._write_stats(self.state.plan.position(before))
         if self.evaluation is not None and due(self.evaluation.interval):
@@ -268,6 +281,7 @@ class _Loop:
             event = {"clips": at, "event": "diverged", "reason": str(reason), "time": time.time()}
             append_line(self.run.stats, event)
         distributed.barrier()
+        self.scalars.clear()
         self.budget.spend(reason, at)
         self._load()
         self._restart_clock()

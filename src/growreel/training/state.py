@@ -12,7 +12,6 @@ from growreel.config import Config, OptimizerConfig
 from growreel.growth import GrowthPlan, Position
 from growreel.losses import AdversarialLoss, build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
-from growreel.training.compiled import CompiledFunction
 
 
 class TrainingState:
@@ -21,16 +20,17 @@ class TrainingState:
     Attributes:
         clips_shown: real clips that the discriminator has seen, over all processes.
         rollbacks: times the run went back to a checkpoint; part of the noise's key, so that a repeated stretch differs.
-        compiled: graphs of the present stage, by stage and what they are for.
+        dtype: of parameters and of everything that is not a block's arithmetic: float32, or float64 where that is asked for.
         optimizers_for: (stage, phase) that the optimisers' moments belong to.
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:
+        self.dtype = torch.float64 if config.training.precision == "float64" else torch.float32
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            self.generator: Generator = build_generator(config).to(device)
-            self.discriminator: Discriminator = build_discriminator(config).to(device)
-            self.loss: AdversarialLoss = build_loss(config.loss, config.network.feature_dim).to(device)
+            self.generator: Generator = build_generator(config).to(device, self.dtype)
+            self.discriminator: Discriminator = build_discriminator(config).to(device, self.dtype)
+            self.loss: AdversarialLoss = build_loss(config.loss, config.network.feature_dim).to(device, self.dtype)
         self.generator.recompute_voxels = self.discriminator.recompute_voxels = config.training.recompute_voxels
         self.ema: Generator = copy.deepcopy(self.generator).requires_grad_(False)
         self.plan: GrowthPlan = self.generator.plan
@@ -38,7 +38,6 @@ class TrainingState:
         self.clips_shown = 0
         self.rollbacks = 0
         self.optimizers_for: tuple[int, str] = (0, "stable")
-        self.compiled: dict[tuple[Any, ...], CompiledFunction] = {}
         self._optimizer = config.optimizer
         self._reset_optimizers()
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from growreel.runtime import distributed
 from growreel.runtime.durable import replace_text, writing
 
 
@@ -22,8 +18,9 @@ class RunningMeans:
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
 
-    def add(self, values: dict[str, float]) -> None:
-        for name, value in values.items():
+    def add(self, values: Iterable[tuple[str, float]]) -> None:
+        """Count named values; a name may come several times."""
+        for name, value in values:
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] = self.counts.get(name, 0) + 1
 
@@ -38,12 +35,6 @@ class RunningMeans:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
-
-
-def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, float]:
-    """Average scalars of one device over the processes and bring them to the host, in one exchange and one copy."""
-    values = distributed.mean(torch.stack([value.float() for value in scalars.values()]))
-    return dict(zip(scalars, values.tolist(), strict=True))
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:

@@ -1,24 +1,58 @@
-"""One step of the discriminator and one of the generator: the mathematics of training and nothing of its bookkeeping."""
+"""A step of training: the mathematics and nothing of its bookkeeping. `train` and `bench` take the same one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from growreel.config import Config
-from growreel.growth import Position
+from growreel.growth import Position, Size
 from growreel.models.layers import downsample, upsample
 from growreel.runtime import distributed
 from growreel.runtime.precision import dtype_of
 from growreel.runtime.randomness import Purpose, keyed_rng
+from growreel.runtime.transfer import to_device
 from growreel.training.augment import Augmentation
-from growreel.training.compiled import CompiledFunction
-from growreel.training.gradients import Alpha, DiscriminatorGradients, GeneratorGradients, Gradients, Stats, add
+from growreel.training.execution import Execution
+from growreel.training.objectives import DiscriminatorObjective, GeneratorObjective, Inputs, Stats
 from growreel.training.state import TrainingState
+
+
+class Batches(Protocol):
+    """Where real clips come from, such as `data.batches.ClipBatches`."""
+
+    def at(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:
+        """Real clips [minibatch / world_size, c, t, h, w] in -1 to 1, on the device."""
+        ...
+
+
+class StepScalars(NamedTuple):
+    """What a step tells about itself: names, one for each of the values [k], which are still on the device. With several discriminator
+    steps a name comes as often as it was measured."""
+
+    names: tuple[str, ...]
+    values: Tensor
+
+
+def train_step(state: TrainingState, batches: Batches, position: Position, config: Config, execution: Execution) -> StepScalars:
+    """`critic_steps` of the discriminator, each on new real clips, and one of the generator; `clips_shown` moves on."""
+    stage, scalars = state.plan.stages[position.stage], list[tuple[tuple[str, ...], Tensor]]()
+    for _ in range(config.training.critic_steps):
+        real = batches.at(state.clips_shown, stage.size, stage.minibatch).to(state.dtype)
+        real = fade_real(real, state, position)
+        scalars.append(_stacked(discriminator_step(state, real, position, stage.minibatch, config, execution)))
+        state.clips_shown += stage.minibatch
+    scalars.append(_stacked(generator_step(state, real, position, stage.minibatch, config, execution)))
+    return StepScalars(sum((names for names, _ in scalars), ()), torch.cat([values for _, values in scalars]))
+
+
+def _stacked(stats: Stats) -> tuple[tuple[str, ...], Tensor]:
+    """Names and values [k], in memory of their own: a recorded step overwrites its results."""
+    return tuple(stats), torch.stack([value.float() for value in stats.values()])
 
 
 def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor:
@@ -36,21 +70,23 @@ def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor
     return torch.lerp(upsample(small, scale), clips, position.alpha)
 
 
-def discriminator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
+def discriminator_step(
+    state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config, execution: Execution
+) -> Stats:
     """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars."""
-    noise, passes = _Noise(Purpose.DISCRIMINATOR_NOISE, state, minibatch, config), _passes(state, position, len(real))
-    latents, (augment_real, augment_fake) = noise.latents(), noise.augmentations()
-    mix, feature_mix, alpha = noise.uniform(), noise.uniform(), _alpha(state, position, config)
     interval = config.loss.penalty_interval
-    penalty_weight = interval if state.clips_shown // minibatch % interval == 0 else 0
-    run = _function(DiscriminatorGradients, state, position, config, penalty_weight=penalty_weight, share=1 / passes)
-    stats: Stats = {}
+    objective = DiscriminatorObjective(
+        state.generator,
+        state.discriminator,
+        state.loss,
+        stage=position.stage,
+        dtype=dtype_of(config.training.precision, state.device),
+        penalty_weight=interval if state.clips_shown // minibatch % interval == 0 else 0,
+        voxel_ratio=config.loss.penalty_ratio(state.plan, position.stage),
+    )
+    inputs = _inputs(Purpose.DISCRIMINATOR_NOISE, state, real, position, minibatch, config)
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    for k in range(passes):  # clip i in pass i modulo `passes`: groups of the minibatch deviation stay together that way
-        inputs = (real, latents, mix, feature_mix, augment_real, augment_fake)
-        gradients, of_pass = run(*(_part(each, slice(k, None, passes)) for each in inputs), alpha)
-        _accumulate({"discriminator": state.discriminator, "loss": state.loss}, gradients)
-        add(stats, {name: value.clone() for name, value in of_pass.items()})
+    stats = execution(objective, inputs, position, _passes(state, position, len(real)))
     distributed.average_gradients([*state.discriminator.parameters(), *state.loss.parameters()])
     state.loss.project_gradients()
     state.discriminator_optimizer.step()
@@ -58,66 +94,26 @@ def discriminator_step(state: TrainingState, real: Tensor, position: Position, m
     return stats
 
 
-def generator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Stats:
+def generator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config, execution: Execution) -> Stats:
     """Train the generator against the frozen discriminator, and move the average after it; return named scalars.
 
     `real` clips, as the discriminator's step takes them, are looked at only by losses that compare with them.
     """
-    noise, passes = _Noise(Purpose.GENERATOR_NOISE, state, minibatch, config), _passes(state, position, len(real))
-    latents, (augment_fake, augment_real) = noise.latents(), noise.augmentations()
-    alpha = _alpha(state, position, config)
-    stats: Stats = {}
+    objective = GeneratorObjective(
+        state.generator,
+        state.discriminator,
+        state.loss,
+        stage=position.stage,
+        dtype=dtype_of(config.training.precision, state.device),
+    )
+    inputs = _inputs(Purpose.GENERATOR_NOISE, state, real, position, minibatch, config)
     state.generator_optimizer.zero_grad(set_to_none=True)
-    with _frozen(state.discriminator, state.loss):
-        run = _function(GeneratorGradients, state, position, config, share=1 / passes)
-        for k in range(passes):
-            inputs = (_part(each, slice(k, None, passes)) for each in (real, latents, augment_real, augment_fake))
-            gradients, of_pass = run(*inputs, alpha)
-            _accumulate({"generator": state.generator}, gradients)
-            add(stats, {name: value.clone() for name, value in of_pass.items()})
+    stats = execution(objective, inputs, position, _passes(state, position, len(real)))
     distributed.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
     with torch.no_grad():
         torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.training.ema_decay)
     return stats
-
-
-def _function(
-    kind: type[DiscriminatorGradients | GeneratorGradients], state: TrainingState, position: Position, config: Config, **settings: Any
-) -> Callable[..., tuple[Gradients, Stats]]:
-    """What computes gradients at this stage; compiled ones are kept until the next."""
-    dtype = dtype_of(config.training.precision, state.device)
-    key = (position.stage, kind.__name__, *settings.values())
-    if key in state.compiled:
-        return state.compiled[key]
-    function = kind(state.generator, state.discriminator, state.loss, stage=position.stage, dtype=dtype, **settings)
-    if config.training.compile != "on":
-        return function
-    state.compiled = {other: compiled for other, compiled in state.compiled.items() if other[0] == position.stage}
-    state.compiled[key] = CompiledFunction(function, state.plan.sizes[position.stage].voxels)
-    return state.compiled[key]
-
-
-def _alpha(state: TrainingState, position: Position, config: Config) -> Alpha:
-    """As a tensor where it is the input of a graph, which then serves fade and stable phase."""
-    return torch.tensor(position.alpha, device=state.device) if config.training.compile == "on" else position.alpha
-
-
-def _part(value: Tensor | Augmentation | None, clips: slice) -> Tensor | Augmentation | None:
-    return value.part(clips) if isinstance(value, Augmentation) else value if value is None else value[clips]
-
-
-def _accumulate(modules: dict[str, nn.Module], gradients: Gradients) -> None:
-    """Add up in `grad`, in memory of its own (the results of a graph are overwritten by its next run), laid out as the parameter: a fused
-    optimiser takes both as plain rows of numbers."""
-    for prefix, module in modules.items():
-        for name, parameter in module.named_parameters():
-            if (gradient := gradients.get(f"{prefix}.{name}")) is None:
-                continue
-            if parameter.grad is None:
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
-            else:
-                parameter.grad.add_(gradient)
 
 
 def _passes(state: TrainingState, position: Position, clips: int) -> int:
@@ -126,39 +122,20 @@ def _passes(state: TrainingState, position: Position, clips: int) -> int:
     return 1 if microbatch is None else max(1, clips // microbatch)
 
 
-class _Noise:
-    """Draws for the whole minibatch, of which each process takes its part: two processes see what one would."""
-
-    def __init__(self, purpose: Purpose, state: TrainingState, minibatch: int, config: Config) -> None:
-        key = (config.training.seed, state.rollbacks, state.clips_shown)
-        self.rng, self.augmentation_key = keyed_rng(purpose, *key), (*key, purpose)
-        self.augment_probability = config.training.augment_probability
-        self.minibatch, self.device, self.latent_dim = minibatch, state.device, state.generator.latent_dim
-        self.part = slice(distributed.rank(), None, distributed.world_size())  # as ClipBatches deals out the real clips
-
-    def latents(self) -> Tensor:
-        draws = self.rng.standard_normal((self.minibatch, self.latent_dim), dtype="float32")
-        return torch.from_numpy(draws[self.part]).to(self.device)
-
-    def uniform(self) -> Tensor:
-        return torch.from_numpy(self.rng.random(self.minibatch, dtype="float32")[self.part]).to(self.device)
-
-    def augmentations(self) -> tuple[Augmentation, Augmentation] | tuple[None, None]:
-        """Two draws, for real and for generated clips."""
-        if not self.augment_probability:
-            return None, None
-        rng = keyed_rng(Purpose.AUGMENTATION, *self.augmentation_key)
-        first, second = (Augmentation.draw(rng, self.minibatch, self.augment_probability) for _ in range(2))
-        return first.part(self.part, self.device), second.part(self.part, self.device)
-
-
-@contextmanager
-def _frozen(*modules: nn.Module) -> Iterator[None]:
-    """No gradients for the modules' parameters inside; gradients still pass through to their inputs."""
-    for module in modules:
-        module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.requires_grad_(True)
+def _inputs(purpose: Purpose, state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Inputs:
+    """Real clips and the noise of a step. Noise is drawn for the whole minibatch, of which each process takes its part, as `ClipBatches`
+    deals out the real clips: two processes see what one would."""
+    key = (config.training.seed, state.rollbacks, state.clips_shown)
+    rng, probability = keyed_rng(purpose, *key), config.training.augment_probability
+    draws: list[NDArray[np.float32]] = [rng.standard_normal((minibatch, state.generator.latent_dim), dtype="float32")]
+    mixes = 2 if purpose == Purpose.DISCRIMINATOR_NOISE else 0
+    draws += [rng.random(minibatch, dtype="float32") for _ in range(mixes)]
+    if probability:
+        augmentation_rng = keyed_rng(Purpose.AUGMENTATION, *key, purpose)
+        draws += [each.numpy() for _ in range(2) for each in Augmentation.draw(augmentation_rng, minibatch, probability)]
+    share = slice(distributed.rank(), None, distributed.world_size())
+    latents, *others = (each.to(state.dtype) for each in to_device([draw[share] for draw in draws], state.device))
+    mix, feature_mix = others[:mixes] or (None, None)
+    first, second = (Augmentation(*others[k : k + 4]) if probability else None for k in (mixes, mixes + 4))
+    augment_real, augment_fake = (first, second) if mixes else (second, first)
+    return Inputs(real, latents, mix, feature_mix, augment_real, augment_fake, position.alpha)

@@ -1,0 +1,87 @@
+"""How gradients are computed: operation by operation, compiled, recorded; the mathematics is the objective's in every case."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from growreel.config import TrainingConfig
+from growreel.errors import GrowreelError
+from growreel.growth import Position
+from growreel.runtime.precision import resolve_compile
+from growreel.training.compilation import CompilationError, CompiledGradients
+from growreel.training.objectives import Inputs, Objective, Stats, accumulate_gradients
+from growreel.training.recording import RecordedGradients
+
+log = logging.getLogger(__name__)
+RECORDED_VOXELS = 16 * 64 * 64
+"""On a card, steps of stages up to this size are recorded. Larger ones keep the card busy without."""
+
+Compute = Callable[[Inputs, int], Stats]
+
+
+class Execution:
+    """Computes gradients of objectives in the way that configuration and device ask for.
+
+    What was compiled or recorded is kept for the stage and phase that it is for, and let go with the next.
+    """
+
+    def __init__(self, training: TrainingConfig, device: torch.device) -> None:
+        self.training, self.device = training, device
+        self._compiles = resolve_compile(training, device) == "on"
+        self._records = device.type == "cuda" and training.cuda_graphs
+        self._kept: dict[tuple[Any, ...], Compute] = {}
+        self._pool: Any = None
+
+    def __call__(self, objective: Objective, inputs: Inputs, position: Position, passes: int) -> Stats:
+        """Add the gradients of the objective to `grad`, which is empty, of what it trains; return named scalars.
+
+        What is returned, and the gradients, may be overwritten by a later call.
+
+        Raises GrowreelError if `--compile on` was asked for and the compiler fails; with `auto` the step then runs as it is.
+        """
+        records = self._records and objective.generator.plan.sizes[position.stage].voxels <= RECORDED_VOXELS
+        with objective.others_frozen():
+            if not (self._compiles or records):
+                return accumulate_gradients(objective, inputs, passes)
+            if position.phase == "fade":  # a number would become part of what is kept
+                inputs = inputs._replace(alpha=torch.full((), position.alpha, device=self.device))
+            return self._function(objective, position, records)(inputs, passes)
+
+    def _function(self, objective: Objective, position: Position, records: bool) -> Compute:
+        phase = (position.stage, position.phase)
+        key = (*phase, type(objective).__name__, getattr(objective, "penalty_weight", None))
+        if key not in self._kept:
+            self._kept = {other: function for other, function in self._kept.items() if other[:2] == phase}
+            self._kept[key] = self._make(objective, records)
+        return self._kept[key]
+
+    def _make(self, objective: Objective, records: bool) -> Compute:
+        compute: Compute = self._compiled(objective) if self._compiles else functools.partial(accumulate_gradients, objective)
+        if not records:
+            return compute
+        if not self._kept:
+            self._pool = torch.cuda.graph_pool_handle()
+        return RecordedGradients(objective, compute, self._pool)
+
+    def _compiled(self, objective: Objective) -> Compute:
+        """Compiled gradients that fall back on the plain ones where the compiler fails, unless the user insists on it."""
+        compiled = CompiledGradients(objective)
+
+        def compute(inputs: Inputs, passes: int) -> Stats:
+            if not self._compiles:
+                return accumulate_gradients(objective, inputs, passes)
+            try:
+                return compiled(inputs, passes)
+            except CompilationError as error:
+                if self.training.compile == "on":
+                    raise GrowreelError(f"--compile on: {error}; use --compile off") from error
+                log.warning("--compile auto: %s; going on without", error)
+                self._compiles = False
+                return accumulate_gradients(objective, inputs, passes)
+
+        return compute
