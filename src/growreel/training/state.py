@@ -12,6 +12,7 @@ from growreel.config import Config, OptimizerConfig
 from growreel.growth import GrowthPlan, Position
 from growreel.losses import AdversarialLoss, build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
+from growreel.training.adam import ReleasedAdam
 
 
 class TrainingState:
@@ -87,6 +88,6 @@ class TrainingState:
         self.discriminator_optimizer = _adam(self.discriminator, self.loss, config=self._optimizer)
 
 
-def _adam(*modules: nn.Module, config: OptimizerConfig) -> torch.optim.Adam:
+def _adam(*modules: nn.Module, config: OptimizerConfig) -> ReleasedAdam:
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return torch.optim.Adam(parameters, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+    return ReleasedAdam(parameters, betas=(config.beta1, config.beta2), eps=config.eps)
