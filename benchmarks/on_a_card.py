@@ -1,0 +1,364 @@
+"""Everything that only a graphics card can tell, in one command of a few minutes: is it right, how fast is it, what fits.
+
+    PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER                        # all of it
+    PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER --only checks          # checks, speed or sampling alone
+    PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER --device cpu --small   # what the tests run
+
+Needs the checkout, PyTorch, numpy, PyYAML and safetensors. Writes `on_a_card.json` and `on_a_card.md`; leaves with 1 if a check failed.
+
+Checks: versions against ranges of cuDNN that are known to compute wrong; one convolution in each precision against float64; gradients of
+every loss through a stage, a fade and a growth, in float64 against the CPU's, and recorded steps against plain ones; two processes on the
+card against one; the golden run of tests/test_training.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import growreel
+from growreel.bench.machine import Yardsticks, describe_machine, synchronize
+from growreel.bench.report import markdown_rows
+from growreel.bench.workload import StageWorkload
+from growreel.config import Config, Precision, from_dict, load_preset, to_dict
+from growreel.data.shapes import shape_clips
+from growreel.data.writer import write_store
+from growreel.growth import Position, Size
+from growreel.training.checkpoint import list_checkpoints
+from growreel.training.execution import Execution
+from growreel.training.loop import train
+from growreel.training.state import TrainingState
+from growreel.training.stats import read_lines
+from growreel.training.step import discriminator_step, generator_step
+
+SOURCE = Path(growreel.__file__).parents[1]
+LOSSES = ("swgan", "wgan-gp", "relativistic", "san")
+GOLDEN = [(40, 4.07095139, 0.01641820), (80, 4.30989759, 0.03076613), (120, 4.44096124, 0.01701871)]
+"""Of tests/test_training.py."""
+BAD_CUDNN = (
+    ((9, 8, 0), (9, 14, 99), "bfloat16 3-D convolutions (pytorch#163539, #166122)"),
+    ((9, 10, 2), (9, 15, 0), "a TF32 kernel (pytorch#167024)"),
+)
+PRECISIONS = ("float32", "tf32", "bfloat16", "bfloat16, penalty in tf32")
+WAYS = (
+    ("float32", "plain"),
+    ("float32", "recorded"),
+    ("tf32", "recorded"),
+    ("bfloat16", "recorded"),
+    ("bfloat16, penalty in tf32", "plain"),
+    ("bfloat16, penalty in tf32", "recorded"),
+)
+SECONDS_EACH = 0.4
+"""That one measurement of speed lasts."""
+
+
+def tiny(**changes: Any) -> Config:
+    """The configuration of tests/conftest.py: 2x4x4 -> 4x8x8 with 4 channels and fades."""
+    tree: dict[str, Any] = {
+        "growth": {"stages": ["2x4x4", "4x8x8"], "fade_clips": 40, "stable_clips": 40, "minibatch": 4, "learning_rate": 0.002},
+        "network": {"max_channels": 4, "latent_dim": 8, "feature_dim": 8, "image_channels": 3},
+        "loss": {"swgan": {"feature_penalty": "slope"}},
+        "training": {"ema_decay": 0.9, "stats_interval": 40, "sample_interval": 40, "checkpoint_interval": 40, "sample_count": 2},
+    }
+    for path, value in changes.items():
+        section, name = path.split("__")
+        tree[section][name] = value
+    return from_dict(tree, "on_a_card")
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[Precision]:
+    """Set TF32 as a precision of PRECISIONS asks for; the configuration's own name for the rest."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = "tf32" in precision
+    try:
+        yield "bfloat16" if precision.startswith("bfloat16") else "float32"
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def relative(ours: Tensor, exact: Tensor) -> float:
+    ours, exact = ours.double().cpu(), exact.double().cpu()
+    return float((ours - exact).norm() / exact.norm().clamp_min(1e-300))
+
+
+def versions(device: torch.device) -> dict[str, Any]:
+    """Facts, and the known faults of the cuDNN at hand."""
+    found: dict[str, Any] = {**describe_machine(device), "cuda": torch.version.cuda}
+    if device.type == "cuda":
+        number = torch.backends.cudnn.version() or 0
+        version = (number // 10000, number // 100 % 100, number % 100)
+        found["cudnn"] = ".".join(map(str, version))
+        found["known faults of this cuDNN"] = [what for low, high, what in BAD_CUDNN if low <= version <= high]
+        found["memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"
+    return found
+
+
+def convolution(device: torch.device, channels: int) -> dict[str, Any]:
+    """One convolution 3x3x3, 16 clips of 16x32x32: error against float64 and rate, in each precision, forward and both gradients."""
+    rng, size = torch.Generator().manual_seed(0), (4, 8, 8) if channels < 32 else (16, 32, 32)
+    x, w = torch.randn(16, channels, *size, generator=rng), torch.randn(channels, channels, 3, 3, 3, generator=rng)
+    g = torch.randn(16, channels, *size, generator=rng)
+
+    def three(dtype: torch.dtype) -> Callable[[], tuple[Tensor, ...]]:
+        layout = torch.channels_last_3d
+        a, b, c = (t.to(device, dtype).contiguous(memory_format=layout) for t in (x, w, g))
+        arguments = ([1] * 3, [1] * 3, [1] * 3, False, [0] * 3, 1)
+
+        def run() -> tuple[Tensor, ...]:
+            y = torch.convolution(a, b, None, *arguments)
+            return (y, *torch.ops.aten.convolution_backward(c, a, b, None, *arguments, [True, True, False])[:2])
+
+        return run
+
+    exact = three(torch.float64)()
+    result: dict[str, Any] = {}
+    for precision in PRECISIONS[:3]:
+        with arithmetic(precision) as name:
+            run = three(torch.bfloat16 if name == "bfloat16" else torch.float32)
+            errors = [relative(a, b) for a, b in zip(run(), exact, strict=True)]
+            rate = 3 * 2 * 27 * channels**2 * g[:, 0].numel() / seconds_each(run, device)
+        limit = {"float32": 1e-5, "tf32": 2e-3, "bfloat16": 2e-2}[precision]
+        result[precision] = {"errors": errors, "tflops": rate / 1e12, "passed": max(errors) < limit}
+    return result
+
+
+def seconds_each(work: Callable[[], Any], device: torch.device, seconds: float = SECONDS_EACH) -> float:
+    """Seconds a call, after three that warm up."""
+    for _ in range(3):
+        work()
+    synchronize(device)
+    calls, started = 0, time.perf_counter()
+    while calls == 0 or time.perf_counter() - started < seconds:
+        work()
+        calls += 1
+        if calls % 8 == 0:
+            synchronize(device)
+    synchronize(device)
+    return (time.perf_counter() - started) / calls
+
+
+def trained(config: Config, device: torch.device, steps: int = 2) -> tuple[dict[str, Tensor], float]:
+    """All weights after steps of both networks at the first stage, in a fade, and in the stable phase after it; and the last loss."""
+    state, execution = TrainingState(config, device), Execution(config.training, device)
+    rng = torch.Generator().manual_seed(1)
+    value = 0.0
+    for position in (Position(0, "stable", 1.0), Position(1, "fade", 0.3), Position(1, "fade", 0.6), Position(1, "stable", 1.0)):
+        size = state.plan.sizes[position.stage]
+        state.prepare_optimizers(position)
+        for _ in range(steps):
+            real = (torch.rand(8, *size, 3, generator=rng) * 2 - 1).to(device, state.dtype).movedim(-1, 1)
+            for step in (discriminator_step, generator_step):
+                stats = step(state, real, position, 8, config, execution)
+                value = float(next(iter(stats.values())))
+            state.clips_shown += 8
+    weights = {f"{name}.{key}": t.clone() for name, module in state.modules().items() for key, t in module.state_dict().items()}
+    return weights, value
+
+
+def gradients(device: torch.device, loss: str) -> dict[str, Any]:
+    """Some steps of training on the device against the CPU's, in float64; recorded against plain, in float64 and float32."""
+    shared = {"growth__minibatch": 8, "loss__name": loss, "training__augment_probability": 0.5}
+    cpu = torch.device("cpu")
+
+    def weights(where: torch.device, precision: str, graphs: bool) -> Tensor:
+        config = tiny(**shared, training__precision=precision, training__cuda_graphs=graphs)
+        # Adam's usual eps of 1e-8 takes whole steps along gradients that are mere rounding.
+        config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, eps=1e-2))
+        return torch.cat([t.double().flatten().cpu() for t in trained(config, where)[0].values()])
+
+    exact = weights(cpu, "float64", False)
+    errors = {
+        "plain, float64": relative(weights(device, "float64", False), exact),
+        "recorded, float64": relative(weights(device, "float64", True), exact),
+        "recorded, float32": relative(weights(device, "float32", True), exact),
+    }
+    return {"errors": errors, "passed": max(list(errors.values())[:2]) < 1e-9 and errors["recorded, float32"] < 1e-3}
+
+
+def golden(device: torch.device, store: Path, folder: Path) -> dict[str, Any]:
+    """The golden run of the tests, in float64."""
+    train(store, folder / "golden", tiny(training__precision="float64", training__device=str(device)), progress=False)
+    lines = read_lines(folder / "golden" / "stats.jsonl")
+    found = [(line["clips"], line["loss_discriminator"], line["loss_generator"]) for line in lines if "loss_generator" in line]
+    worst = max(abs(a / b - 1) for ours, theirs in zip(found, GOLDEN, strict=True) for a, b in zip(ours, theirs, strict=True))
+    return {"losses": found, "errors": {"worst": worst}, "passed": worst < 1e-6}
+
+
+def two_processes(device: torch.device, store: Path, folder: Path) -> dict[str, Any]:
+    """Two processes of half a minibatch each against one of the whole, through a growth and a fade."""
+    shared = {"growth__minibatch": 8, "training__device": device.type, "training__clips": 96}
+    config = tiny(**shared)
+    config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, eps=1e-2))
+    (folder / "two.json").write_text(json.dumps(to_dict(config)))
+    train(store, folder / "one", config, progress=False)
+    script = (
+        "import json, sys; from growreel.config import from_dict; from growreel.training.loop import train\n"
+        "train(sys.argv[1], sys.argv[2], from_dict(json.load(open(sys.argv[3])), 'two'), progress=False)"
+    )
+    (folder / "two.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(folder / "two.py")]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    arguments = [str(store), str(folder / "two"), str(folder / "two.json")]
+    done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment, timeout=240)
+    if done.returncode:
+        return {"errors": {}, "passed": False, "output": done.stderr[-2000:]}
+    one, two = (torch.load(list_checkpoints(folder / name)[-1] / "state.pt", weights_only=True) for name in ("one", "two"))
+    errors = {
+        name: relative(torch.cat([t.flatten() for t in two[name].values()]), torch.cat([t.flatten() for t in one[name].values()]))
+        for name in ("generator", "discriminator", "loss", "ema")
+    }
+    return {"errors": errors, "passed": max(errors.values()) < 1e-4}
+
+
+def speed(device: torch.device, config: Config, stage: int, compile_too: bool) -> dict[str, Any]:
+    """Clips a second of training and peak memory at a stage, in each way of doing it."""
+    result: dict[str, Any] = {}
+    for precision, way in (*WAYS, *((("bfloat16, penalty in tf32", "compiled and recorded"),) if compile_too else ())):
+        with arithmetic(precision) as name:
+            training = dataclasses.replace(
+                config.training, precision=name, cuda_graphs=way != "plain", compile="auto" if "compiled" in way else "off"
+            )
+            found = measured(device, dataclasses.replace(config, training=training), stage)
+        result[f"{precision}, {way}"] = found
+        print(f"  {config.growth.plan().sizes[stage]} {precision}, {way}: {found}", flush=True)
+    return result
+
+
+def measured(device: torch.device, config: Config, stage: int) -> dict[str, Any]:
+    """Of one way. Lack of memory is a result, too."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    torch.backends.cudnn.benchmark = True
+    started = time.perf_counter()
+    try:
+        workload = StageWorkload(to_dict(config), stage, str(device))
+        workload.train(False, 4)
+        prepared = time.perf_counter() - started
+        step = seconds_each(lambda: workload.train(False, 1), device)
+        return {
+            "clips_per_second": workload.minibatch / step,
+            "peak_gb": (workload.memory()["peak"] - workload.memory_at_start) / 1e9,
+            "first_seconds": prepared,
+        }
+    except torch.OutOfMemoryError as error:
+        return {"failed": str(error).splitlines()[0]}
+
+
+def sampling(device: torch.device, config: Config, stage: int) -> dict[str, Any]:
+    """Clips generated a second, from latents to bytes on the host."""
+    result = {}
+    for precision in PRECISIONS[:3]:
+        with arithmetic(precision) as name:
+            training = dataclasses.replace(config.training, precision=name)
+            workload = StageWorkload(to_dict(dataclasses.replace(config, training=training)), stage, str(device))
+            result[precision] = workload.batch() / seconds_each(lambda: workload.sample(1), device)  # noqa: B023 - called at once
+    return result
+
+
+def _speed_cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    return str(found["failed"])[:20] if "failed" in found else f"{found['clips_per_second']:,.0f} ({found['peak_gb']:.2f} GB)"
+
+
+def table(report: dict[str, Any], config: Config) -> str:
+    """Markdown of the whole."""
+    lines = [", ".join(f"{name} {value}" for name, value in report["versions"].items()), ""]
+    checks = [("check", "passed", "errors")]
+    for name, check in report.get("checks", {}).items():
+        errors = check.get("errors", {})
+        pairs = errors.items() if isinstance(errors, dict) else enumerate(errors)
+        checks.append((name, "yes" if check["passed"] else "NO", ", ".join(f"{key} {value:.1e}" for key, value in pairs)))
+    if len(checks) > 1:
+        lines += [*markdown_rows(checks), ""]
+    if report.get("speed"):
+        stages = [stage for stage in config.growth.plan().stages if str(stage.size) in report["speed"]]
+        ways = list({way: None for found in report["speed"].values() for way in found})
+        rows = [("stage", "minibatch", *ways)]
+        rows += [(str(s.size), str(s.minibatch), *(_speed_cell(report["speed"][str(s.size)].get(way)) for way in ways)) for s in stages]
+        lines += ["Training, clips a second (peak memory of tensors):", "", *markdown_rows(rows), ""]
+        for way in ways:
+            rates = [report["speed"][str(stage.size)].get(way, {}).get("clips_per_second", math.nan) for stage in stages]
+            hours = sum((stage.fade_clips + stage.stable_clips) / rate / 3600 for stage, rate in zip(stages, rates, strict=True))
+            lines.append(f"- {way}: {hours:,.1f} hours for the clips of these stages (fades counted as the rest)")
+        lines.append("")
+    if report.get("sampling"):
+        rows = [("stage", *PRECISIONS[:3])]
+        rows += [(size, *(f"{rate:,.0f}" for rate in found.values())) for size, found in report["sampling"].items()]
+        lines += ["Sampling, clips a second:", "", *markdown_rows(rows), ""]
+    return "\n".join([*lines, f"{report['seconds']:.0f} seconds in all"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for on_a_card.json and .md")
+    parser.add_argument("--only", nargs="+", choices=["checks", "speed", "sampling"], default=["checks", "speed", "sampling"])
+    parser.add_argument("--preset", default="paper", help="whose stages are timed")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--sizes", nargs="*", default=None, help="stages to time; default: all")
+    parser.add_argument("--compile-stages", nargs="*", default=["8x16x16", "16x64x64"], help="stages that are also timed compiled")
+    parser.add_argument("--small", action="store_true", help="tiny networks instead of the preset's")
+    options = parser.parse_args()
+    device, started = torch.device(options.device), time.perf_counter()
+    options.out.mkdir(parents=True, exist_ok=True)
+    config = tiny() if options.small else load_preset(options.preset)
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
+    torch.backends.cudnn.allow_tf32 = False
+    report: dict[str, Any] = {"versions": versions(device), "seconds": 0.0}
+
+    def save() -> None:
+        """After each part, so that a run that is cut off leaves what it found."""
+        report["seconds"] = time.perf_counter() - started
+        (options.out / "on_a_card.json").write_text(json.dumps(report, indent=1) + "\n")
+        (options.out / "on_a_card.md").write_text(table(report, config) + "\n")
+
+    if "checks" in options.only:
+        checks = report["checks"] = dict[str, Any]()
+        for name, check in convolution(device, 8 if options.small else 64).items():
+            checks[f"convolution, {name}"] = check
+        for loss in LOSSES:
+            checks[f"gradients, {loss}"] = gradients(device, loss)
+            print(loss, checks[f"gradients, {loss}"], flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            store = Path(folder) / "store"
+            write_store(store, shape_clips(40, Size(4, 8, 8)), fps=8.0)
+            checks["golden run"] = golden(device, store, Path(folder))
+            checks["two processes"] = two_processes(device, store, Path(folder))
+        save()
+    stages = [(k, size) for k, size in enumerate(config.growth.plan().sizes) if options.sizes is None or str(size) in options.sizes]
+    yardsticks = Yardsticks(device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    report["versions"] |= {"matrix TFLOP/s": round(yardsticks.matrix_rate() / 1e12, 1), "copy GB/s": round(yardsticks.copy_rate() / 1e9)}
+    del yardsticks
+    if "sampling" in options.only:
+        report["sampling"] = {str(size): sampling(device, config, stage) for stage, size in stages}
+        save()
+    if "speed" in options.only:
+        report["speed"] = dict[str, Any]()
+        for stage, size in stages:
+            report["speed"][str(size)] = speed(device, config, stage, str(size) in options.compile_stages)
+            save()
+    save()
+    print(table(report, config))
+    return 0 if all(check["passed"] for check in report.get("checks", {}).values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
