@@ -13,6 +13,7 @@ from growreel.config import load_preset
 from growreel.data.shapes import COLORS, shape_clips
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
+from growreel.evaluation.shapes_form import Variety, variety, variety_floor
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
 from growreel.runtime.durable import replace_text
@@ -28,6 +29,7 @@ PICTURED_CLIPS = 10
 FPS = 8.0
 GOAL = 0.8
 """Share of generated clips that the judge has to accept for the demo to count as passed."""
+TITLES = {"accepted": "generated", "accepted_untrained": "untrained", "accepted_real": "real"}
 
 
 def run_demo(run: str | Path) -> int:
@@ -36,6 +38,8 @@ def run_demo(run: str | Path) -> int:
     Returns the exit code: 0 if the goal was reached, 1 if not, 128 + n if signal n stopped the training.
 
     Writes `<run>/demo.json` with the shares `accepted`, `accepted_untrained`, `accepted_real`, and `seconds` of the training.
+    `variety`, and for real clips `variety_real`, hold the share of clips of a clear form, the shares of forms and of colours, and the
+    distance of the kinds of clips from real ones (`Variety.distance`); `variety_floor` is that distance of as many real clips.
     Raises GrowreelError if the folder holds something else.
     """
     run = Path(run).resolve()
@@ -56,14 +60,22 @@ def run_demo(run: str | Path) -> int:
     untrained = generate(dataclasses.replace(model, generator=TrainingState(model.config, torch.device("cpu")).ema), seeds)
     with ClipStore.open(store) as opened:
         real = opened.read(range(JUDGED_CLIPS), size)
-    verdicts = {"accepted": judge(samples), "accepted_untrained": judge(untrained), "accepted_real": judge(real)}
+    judged = {"accepted": samples, "accepted_untrained": untrained, "accepted_real": real}
+    verdicts = {name: judge(clips) for name, clips in judged.items()}
+    varieties = {name: variety(clips, verdicts[name].color) for name, clips in judged.items()}
+    floor = variety_floor(JUDGED_CLIPS)
     pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS)
     side_by_side = np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1)
     write_clip(run / "demo.png", tile_frames(enlarge(side_by_side)), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
     figures["seconds"] = round(seconds_trained(read_lines(run / "stats.jsonl")), 1)
-    replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")
-    print(_table(verdicts))
+    kept = figures | {
+        "variety": _variety_figures(varieties["accepted"]),
+        "variety_real": _variety_figures(varieties["accepted_real"]),
+        "variety_floor": {"mean": floor[0], "95_of_100_below": floor[1]},
+    }
+    replace_text(run / "demo.json", json.dumps(kept, indent=2) + "\n")
+    print(_table(verdicts), _variety_table(varieties, floor), sep="\n\n")
     print(
         f"\ntraining took {figures['seconds']:.0f} s; look at:",
         *pictures,
@@ -73,11 +85,26 @@ def run_demo(run: str | Path) -> int:
     return 0 if figures["accepted"] >= GOAL else 1
 
 
+def _variety_figures(found: Variety) -> dict[str, object]:
+    return {"clear_form": found.clear_form, "forms": found.forms, "colors": found.colors, "distance": found.distance}
+
+
+def _variety_table(varieties: dict[str, Variety], floor: tuple[float, float]) -> str:
+    lines = [f"{'clips':<10}  clear form    disc  square  distance from real kinds"]
+    for name, found in varieties.items():
+        shares = f"{found.clear_form:10.1%}  {found.forms['disc']:6.1%}  {found.forms['square']:6.1%}"
+        lines.append(f"{TITLES[name]:<10}  {shares}  {found.distance:24.3f}")
+    lines.append(
+        f"(a kind: colour, form and quarter of the frame; an unclear form is no real kind; real clips by chance {floor[0]:.3f} on average,"
+    )
+    lines.append(f"95 of 100 sets below {floor[1]:.3f})")
+    return "\n".join(lines)
+
+
 def _table(verdicts: dict[str, Verdict]) -> str:
-    titles = {"accepted": "generated", "accepted_untrained": "untrained", "accepted_real": "real"}
     lines = [f"{'clips':<10}  accepted  one blob  right colour  continuous  " + " ".join(f"{name:>6}" for name in COLORS)]
     for name, verdict in verdicts.items():
         shares = [part.mean() for part in (verdict.accepted, verdict.one_blob, verdict.right_color, verdict.continuous)]
         colors = " ".join(f"{(verdict.color == k).mean():6.0%}" for k in range(len(COLORS)))
-        lines.append(f"{titles[name]:<10}  {shares[0]:8.1%}  {shares[1]:8.1%}  {shares[2]:12.1%}  {shares[3]:10.1%}  " + colors)
+        lines.append(f"{TITLES[name]:<10}  {shares[0]:8.1%}  {shares[1]:8.1%}  {shares[2]:12.1%}  {shares[3]:10.1%}  " + colors)
     return "\n".join(lines)
