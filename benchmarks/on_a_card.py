@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -153,9 +153,10 @@ def seconds_each(work: Callable[[], Any], device: torch.device, seconds: float =
     return (time.perf_counter() - started) / calls
 
 
-def trained(config: Config, device: torch.device, steps: int = 2) -> tuple[dict[str, Tensor], float]:
-    """All weights after steps of both networks at the first stage, in a fade, and in the stable phase after it; and the last loss."""
+def trained(config: Config, device: torch.device, steps: int = 2) -> tuple[Tensor, float]:
+    """How all weights changed in steps of both networks at the first stage, in a fade, and in the stable phase after it; the last loss."""
     state, execution = TrainingState(config, device), Execution(config.training, device)
+    before = _weights(state)
     rng = torch.Generator().manual_seed(1)
     value = 0.0
     for position in (Position(0, "stable", 1.0), Position(1, "fade", 0.3), Position(1, "fade", 0.6), Position(1, "stable", 1.0)):
@@ -167,8 +168,12 @@ def trained(config: Config, device: torch.device, steps: int = 2) -> tuple[dict[
                 stats = step(state, real, position, 8, config, execution)
                 value = float(next(iter(stats.values())))
             state.clips_shown += 8
-    weights = {f"{name}.{key}": t.clone() for name, module in state.modules().items() for key, t in module.state_dict().items()}
-    return weights, value
+    return _weights(state) - before, value
+
+
+def _weights(state: TrainingState) -> Tensor:
+    """All of them in a row, on the CPU."""
+    return torch.cat([t.double().flatten().cpu() for module in state.modules().values() for t in module.state_dict().values()])
 
 
 def gradients(device: torch.device, loss: str) -> dict[str, Any]:
@@ -180,7 +185,7 @@ def gradients(device: torch.device, loss: str) -> dict[str, Any]:
         config = tiny(**shared, training__precision=precision, training__cuda_graphs=graphs)
         # Adam's usual eps of 1e-8 takes whole steps along gradients that are mere rounding.
         config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, eps=1e-2))
-        return torch.cat([t.double().flatten().cpu() for t in trained(config, where)[0].values()])
+        return trained(config, where)[0]
 
     exact = weights(cpu, "float64", False)
     errors = {
@@ -226,10 +231,12 @@ def two_processes(device: torch.device, store: Path, folder: Path) -> dict[str, 
     return {"errors": errors, "passed": max(errors.values()) < 1e-4}
 
 
-def speed(device: torch.device, config: Config, stage: int, compile_too: bool) -> dict[str, Any]:
+def speed(device: torch.device, config: Config, stage: int, chosen: Sequence[str], compile_too: bool) -> dict[str, Any]:
     """Clips a second of training and peak memory at a stage, in each way of doing it."""
     result: dict[str, Any] = {}
     for precision, way in (*WAYS, *((("bfloat16, penalty in tf32", "compiled and recorded"),) if compile_too else ())):
+        if f"{precision}, {way}" not in chosen and way != "compiled and recorded":
+            continue
         with arithmetic(precision) as name:
             training = dataclasses.replace(
                 config.training, precision=name, cuda_graphs=way != "plain", compile="auto" if "compiled" in way else "off"
@@ -249,7 +256,9 @@ def measured(device: torch.device, config: Config, stage: int) -> dict[str, Any]
     torch.backends.cudnn.benchmark = True
     started = time.perf_counter()
     try:
+        tf32 = torch.backends.cudnn.allow_tf32
         workload = StageWorkload(to_dict(config), stage, str(device))
+        torch.backends.cudnn.allow_tf32 = tf32
         workload.train(False, 4)
         prepared = time.perf_counter() - started
         step = seconds_each(lambda: workload.train(False, 1), device)
@@ -269,6 +278,7 @@ def sampling(device: torch.device, config: Config, stage: int) -> dict[str, Any]
         with arithmetic(precision) as name:
             training = dataclasses.replace(config.training, precision=name)
             workload = StageWorkload(to_dict(dataclasses.replace(config, training=training)), stage, str(device))
+            torch.backends.cudnn.allow_tf32 = "tf32" in precision
             result[precision] = workload.batch() / seconds_each(lambda: workload.sample(1), device)  # noqa: B023 - called at once
     return result
 
@@ -313,6 +323,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=["checks", "speed", "sampling"], default=["checks", "speed", "sampling"])
     parser.add_argument("--preset", default="paper", help="whose stages are timed")
     parser.add_argument("--device", default="cuda")
+    ways = [f"{precision}, {way}" for precision, way in WAYS]
+    parser.add_argument("--ways", nargs="*", choices=ways, default=ways, help="precision and way of training to time")
     parser.add_argument("--sizes", nargs="*", default=None, help="stages to time; default: all")
     parser.add_argument("--compile-stages", nargs="*", default=["8x16x16", "16x64x64"], help="stages that are also timed compiled")
     parser.add_argument("--small", action="store_true", help="tiny networks instead of the preset's")
@@ -353,7 +365,7 @@ def main() -> int:
     if "speed" in options.only:
         report["speed"] = dict[str, Any]()
         for stage, size in stages:
-            report["speed"][str(size)] = speed(device, config, stage, str(size) in options.compile_stages)
+            report["speed"][str(size)] = speed(device, config, stage, options.ways, str(size) in options.compile_stages)
             save()
     save()
     print(table(report, config))

@@ -49,7 +49,7 @@ class Execution:
             if not (self._compiles or records):
                 return accumulate_gradients(objective, inputs, passes)
             if position.phase == "fade":  # a number would become part of what is kept
-                inputs = inputs._replace(alpha=torch.full((), position.alpha, device=self.device))
+                inputs = inputs._replace(alpha=inputs.real.new_full((), position.alpha))
             return self._function(objective, position, records)(inputs, passes)
 
     def _function(self, objective: Objective, position: Position, records: bool) -> Compute:
