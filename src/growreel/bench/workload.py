@@ -11,8 +11,9 @@ from growreel.bench.machine import seconds_each
 from growreel.config import from_dict
 from growreel.growth import Position
 from growreel.runtime.memory import keep_freed_memory, peak_memory, resident_memory
+from growreel.runtime.precision import set_arithmetic
 from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import clips_at_a_time, clips_of_latents
+from growreel.sampling import CARD_QUEUE, clips_of_latents
 from growreel.training.compiled import CHECKED_CALLS
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, fade_real, generator_step
@@ -33,8 +34,7 @@ class StageWorkload:
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
-        else:
-            torch.backends.cudnn.allow_tf32 = False  # as `train`
+        set_arithmetic("float32")  # as `train`, in which bfloat16 is the dtype of blocks
         self.memory_at_start = resident_memory(self.device)
         self.config = from_dict(tree, "bench")
         self.state = TrainingState(self.config, self.device)
@@ -42,7 +42,7 @@ class StageWorkload:
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
         self.real = (torch.rand(self.minibatch, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
-        together = clips_at_a_time(self.device, size)
+        together = CARD_QUEUE if self.device.type == "cuda" else 1
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
 
     def train(self, fading: bool, steps: int) -> float:

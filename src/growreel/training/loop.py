@@ -11,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from growreel.config import Config
@@ -22,6 +21,7 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.runtime import distributed
 from growreel.runtime.memory import keep_freed_memory, peak_memory
+from growreel.runtime.precision import use_arithmetic
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from growreel.training.evaluation import StageEvaluation
@@ -71,8 +71,7 @@ def train(
     distributed.setup(device)
     if device.type == "cpu":
         keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would make "float32" convolutions on CUDA something less
-    with ClipStore.open(store_path) as store:
+    with use_arithmetic("float32"), ClipStore.open(store_path) as store:
         run = RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
         plan = config.growth.plan()
