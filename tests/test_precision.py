@@ -22,7 +22,7 @@ from growreel.models.generator import Generator
 from growreel.runtime import precision
 from growreel.runtime.precision import Arithmetic, bfloat16_gain, resolve_precision, set_arithmetic, use_arithmetic
 from growreel.sampling import clips_of_latents
-from growreel.training import loop
+from growreel.training import loop, step
 from growreel.training.loop import train
 
 CPU = torch.device("cpu")
@@ -150,11 +150,11 @@ def test_every_network_of_the_metrics_computes_in_what_its_card_says(
 
 def test_training_and_bench_compute_in_full(shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
-    step = loop.generator_step
+    take = step.generator_step
 
     def watched(*arguments: Any) -> Any:
         seen.append(settings())
-        return step(*arguments)
+        return take(*arguments)
 
     monkeypatch.setattr(loop, "generator_step", watched)
     older_names()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.runtime.version import installed_version
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
 
+LOG = logging.getLogger(__name__)
 CARD_QUEUE = 16
 """Clips that a card is given to make, one after the other, before the first is fetched: waiting for each would leave it idle in between."""
 FACTS_SUFFIX = ".json"
@@ -58,9 +60,15 @@ def stream(
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
     if truncation < 0:
         raise GrowreelError(f"--truncation {truncation}: must be 0 or more (1 is as trained)")
-    named_arithmetic(precision, "--precision", next(model.generator.parameters()).device)  # now, not with the first clip
+    _announce(model, len(seeds), precision)
     latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
     return clips_of_latents(model.generator, model.position, latents, truncation, precision)
+
+
+def _announce(model: LoadedGenerator, clips: int, precision: str) -> None:
+    """Tell the log what arithmetic was chosen. Raises as `named_arithmetic`: now, not with the first clip."""
+    device = next(model.generator.parameters()).device
+    LOG.info("making %d clips in %s on %s", clips, named_arithmetic(precision, "--precision", device), device)
 
 
 def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int], precision: Arithmetic = "float32") -> NDArray[np.uint8]:
@@ -166,6 +174,7 @@ def walk(
             f"walk: --frames {frames} must be at least 2, --turns {turns} and --count {count} at least 1, "
             f"--seed {seed} and --truncation {truncation} not negative"
         )
+    _announce(model, frames * count, precision)
     paths = torch.from_numpy(np.stack([_closed_path(seed + k, frames, turns, model.generator.latent_dim) for k in range(count)]))
     length = model.size.t
     period = max(2 * length - 2, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +46,10 @@ def _load_model(options: Namespace) -> LoadedGenerator:
 
 
 def _facts(model: LoadedGenerator, options: Namespace) -> dict[str, Any]:
-    """What the files say of how they were made; the terminal hears the part that nobody named."""
+    """What the files say of how they were made."""
     from growreel.sampling import sample_facts
 
-    facts = sample_facts(model, options.precision, options.truncation, options.model.name)
-    print(f"making clips in {facts['precision']} on {facts['device']}", file=sys.stderr)
-    return facts
+    return sample_facts(model, options.precision, options.truncation, options.model.name)
 
 
 def sample_parser() -> ArgumentParser:
