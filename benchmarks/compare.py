@@ -33,7 +33,6 @@ from growreel.config import Config, from_dict, load_preset, to_dict
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.runtime.memory import peak_memory, resident_memory
-from growreel.sampling import clips_at_a_time
 from growreel.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ class Timed:
     """What `Remote` calls, for anything with a step and a sample."""
 
     def __init__(self, size: Size) -> None:
-        self.at_start, self.clips = resident_memory(CPU), clips_at_a_time(CPU, size)
+        self.at_start, self.clips = resident_memory(CPU), 4 if size.voxels <= 16 * 64 * 64 else 1  # small ones do not fill a CPU alone
 
     def step(self) -> None:
         raise NotImplementedError

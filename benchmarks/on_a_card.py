@@ -23,8 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,11 @@ import growreel
 from growreel.bench.machine import Yardsticks, describe_machine, synchronize
 from growreel.bench.report import markdown_rows
 from growreel.bench.workload import StageWorkload
-from growreel.config import Config, Precision, from_dict, load_preset, to_dict
+from growreel.config import Config, TrainingConfig, from_dict, load_preset, to_dict
 from growreel.data.shapes import shape_clips
 from growreel.data.writer import write_store
 from growreel.growth import Position, Size
+from growreel.runtime.precision import use_arithmetic
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.execution import Execution
 from growreel.training.loop import train
@@ -81,15 +81,15 @@ def tiny(**changes: Any) -> Config:
     return from_dict(tree, "on_a_card")
 
 
-@contextmanager
-def arithmetic(precision: str) -> Iterator[Precision]:
-    """Set TF32 as a precision of PRECISIONS asks for; the configuration's own name for the rest."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = "tf32" in precision
-    try:
-        yield "bfloat16" if precision.startswith("bfloat16") else "float32"
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+def training_of(config: Config, precision: str) -> TrainingConfig:
+    """The settings of training with a precision of PRECISIONS."""
+    changes: dict[str, dict[str, Any]] = {
+        "float32": {"precision": "float32"},
+        "tf32": {"precision": "tf32"},
+        "bfloat16": {"precision": "bfloat16"},
+        "bfloat16, penalty in tf32": {"precision": "bfloat16", "penalty_precision": "tf32"},
+    }
+    return dataclasses.replace(config.training, **changes[precision])
 
 
 def relative(ours: Tensor, exact: Tensor) -> float:
@@ -129,8 +129,8 @@ def convolution(device: torch.device, channels: int) -> dict[str, Any]:
     exact = three(torch.float64)()
     result: dict[str, Any] = {}
     for precision in PRECISIONS[:3]:
-        with arithmetic(precision) as name:
-            run = three(torch.bfloat16 if name == "bfloat16" else torch.float32)
+        with use_arithmetic("tf32" if precision == "tf32" else "float32"):
+            run = three(torch.bfloat16 if precision == "bfloat16" else torch.float32)
             errors = [relative(a, b) for a, b in zip(run(), exact, strict=True)]
             rate = 3 * 2 * 27 * channels**2 * g[:, 0].numel() / seconds_each(run, device)
         limit = {"float32": 1e-5, "tf32": 2e-3, "bfloat16": 2e-2}[precision]
@@ -237,11 +237,10 @@ def speed(device: torch.device, config: Config, stage: int, chosen: Sequence[str
     for precision, way in (*WAYS, *((("bfloat16, penalty in tf32", "compiled and recorded"),) if compile_too else ())):
         if f"{precision}, {way}" not in chosen and way != "compiled and recorded":
             continue
-        with arithmetic(precision) as name:
-            training = dataclasses.replace(
-                config.training, precision=name, cuda_graphs=way != "plain", compile="auto" if "compiled" in way else "off"
-            )
-            found = measured(device, dataclasses.replace(config, training=training), stage)
+        training = dataclasses.replace(training_of(config, precision), cuda_graphs=way != "plain")
+        if "compiled" in way:
+            training = dataclasses.replace(training, compile="auto")
+        found = measured(device, dataclasses.replace(config, training=training), stage)
         result[f"{precision}, {way}"] = found
         print(f"  {config.growth.plan().sizes[stage]} {precision}, {way}: {found}", flush=True)
     return result
@@ -253,12 +252,9 @@ def measured(device: torch.device, config: Config, stage: int) -> dict[str, Any]
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    torch.backends.cudnn.benchmark = True
     started = time.perf_counter()
     try:
-        tf32 = torch.backends.cudnn.allow_tf32
         workload = StageWorkload(to_dict(config), stage, str(device))
-        torch.backends.cudnn.allow_tf32 = tf32
         workload.train(False, 4)
         prepared = time.perf_counter() - started
         step = seconds_each(lambda: workload.train(False, 1), device)
@@ -275,11 +271,8 @@ def sampling(device: torch.device, config: Config, stage: int) -> dict[str, Any]
     """Clips generated a second, from latents to bytes on the host."""
     result = {}
     for precision in PRECISIONS[:3]:
-        with arithmetic(precision) as name:
-            training = dataclasses.replace(config.training, precision=name)
-            workload = StageWorkload(to_dict(dataclasses.replace(config, training=training)), stage, str(device))
-            torch.backends.cudnn.allow_tf32 = "tf32" in precision
-            result[precision] = workload.batch() / seconds_each(lambda: workload.sample(1), device)  # noqa: B023 - called at once
+        workload = StageWorkload(to_dict(dataclasses.replace(config, training=training_of(config, precision))), stage, str(device))
+        result[precision] = workload.batch() / seconds_each(lambda: workload.sample(1), device)  # noqa: B023 - called at once
     return result
 
 
@@ -333,7 +326,6 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     config = tiny() if options.small else load_preset(options.preset)
     config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))
-    torch.backends.cudnn.allow_tf32 = False
     report: dict[str, Any] = {"versions": versions(device), "seconds": 0.0}
 
     def save() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from quality import LARGER, LOSSES_AND_ORDERS, MIDDLE_SIZE, OPTIONS
+from quality import LARGER, LOSSES, OPTIONS, ORDERS, RATES
 
 from growreel.bench.report import markdown_rows
 from growreel.config import load_config
@@ -31,8 +31,13 @@ from growreel.video import enlarge, write_clip
 
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT = DOCS / "study" / "runs"
-GROUPS = {"losses-and-orders": tuple(LOSSES_AND_ORDERS), "options": ("wgan-gp", *OPTIONS), "larger": tuple(LARGER)}
-REFERENCES = {"losses-and-orders": "swgan-released", "options": "wgan-gp", "larger": "16x32x32-wgan-gp"}
+GROUPS = {
+    "losses": (*LOSSES, *RATES),
+    "orders": ("swgan-released", *ORDERS),
+    "options": ("wgan-gp", *OPTIONS),
+    "larger": tuple(LARGER),
+}
+REFERENCES = {"losses": "wgan-gp", "orders": "swgan-released", "options": "wgan-gp", "larger": "16x32x32-wgan-gp"}
 STRIP = "samples.png"
 FIGURES = {
     "swd": ("swd", "mean"),
@@ -151,7 +156,7 @@ def keep(runs: Path) -> None:
     for card in sorted(runs.glob("*/card.json")):
         place = KEPT / card.parent.name
         place.mkdir(parents=True, exist_ok=True)
-        for name in ("config.yaml", "card.json", "card-middle.json"):
+        for name in ("config.yaml", "card.json"):
             if (card.parent / name).exists():
                 (place / name).write_text(without_folders((card.parent / name).read_text(encoding="utf-8")), encoding="utf-8")
         Image.fromarray(strip(generate(load_generator(card.parent), range(100, 102), precision="float32"))).save(place / STRIP)
@@ -182,8 +187,6 @@ def main() -> None:
             curves(options.runs, variants, DOCS / "study" / f"curves-{group}.svg")
         else:
             print(f"{group}: not all variants are in {options.runs}, so its curves stay as they are")
-    middle = [variant for variant in LOSSES_AND_ORDERS if cards_of(variant, "card-middle.json")]
-    replace_between_markers(page, f"at {MIDDLE_SIZE}", results_table(middle, "card-middle.json"))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Run a command that must be refused, and return what it says."""
     assert main([str(argument) for argument in arguments]) == 2
     said = capsys.readouterr()
-    assert said.err.startswith("growreel: ") and "Traceback" not in said.err
+    assert re.search("^growreel: ", said.err, re.MULTILINE) and "Traceback" not in said.err
     return said.err
 
 
@@ -78,8 +78,12 @@ def test_the_whole_way(shapes_store: Path, tmp_path: Path, capsys: pytest.Captur
     assert x.shape == (3, 4, 8, 8, 3) and np.array_equal(x[2:], y)
     assert main(["sample", str(newest), "--count", "2", "--out", str(tmp_path / "z.gif"), "--separate"]) == 0
     assert (tmp_path / "z-0.gif").exists() and (tmp_path / "z-1.gif").exists()
-    assert main(["walk", str(newest), "--frames", "12", "--out", str(tmp_path / "w.webp")]) == 0
-    assert (tmp_path / "w.webp").exists()
+    capsys.readouterr()
+    assert main(["walk", str(newest), "--frames", "12", "--out", str(tmp_path / "new" / "w.webp")]) == 0
+    assert (tmp_path / "new" / "w.webp").exists() and "making 12 clips in float32 on cpu" in capsys.readouterr().err
+    walks = ["--count", "2", "--frames", "4", "--out", str(tmp_path / "w.npy"), "--precision", "bfloat16"]
+    assert main(["walk", str(newest), *walks]) == 0
+    assert np.load(tmp_path / "w.npy").shape == (2, 4, 8, 8, 3) and "making 8 clips in bfloat16" in capsys.readouterr().err
 
 
 def test_prepare_with_every_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +165,10 @@ def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsy
     save_model(tmp_path / "m.safetensors", build_generator(colored(tiny_config())), colored(tiny_config()), 0, 8.0)
     for command in ("sample", "walk"):
         model = [command, tmp_path / "m.safetensors", "--out"]
-        assert "cannot be written" in fails(capsys, *model, tmp_path / "no" / "x.gif")
+        assert "cannot be written" in fails(capsys, *model, tmp_path / "m.safetensors" / "x.gif")
+        with pytest.raises(SystemExit):
+            main([*map(str, model), str(tmp_path / "x.gif"), "--precision", "auto"])
+        capsys.readouterr()
         assert "cannot be written" in fails(capsys, *model, folder)
         assert "fps is 0.0" in fails(capsys, *model, tmp_path / "x.gif", "--fps", "0")
         assert "--scale 3000" in fails(capsys, *model, tmp_path / "x.gif", "--scale", "3000")

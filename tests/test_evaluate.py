@@ -28,7 +28,7 @@ from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import load_generator, save_model
-from growreel.sampling import generate
+from growreel.sampling import generate, sample_facts, write_samples
 from growreel.video import write_clip
 
 SIZE = Size(8, 16, 16)
@@ -89,6 +89,36 @@ def test_a_model_and_its_samples_score_the_same(real: Path, model: Path, tmp_pat
     assert again.value("prdc", "coverage") == card.value("prdc", "coverage")
     assert again.value("motion", "spectrum_distance") == pytest.approx(card.value("motion", "spectrum_distance"))
     assert evaluate(model.parent.parent, real, options).value("swd", "mean") == card.value("swd", "mean")  # a run folder: its newest model
+
+
+def test_generated_arrays_are_measured_as_they_are(real: Path, model: Path, tmp_path: Path) -> None:
+    """The same numbers as from a file of them; the card says which pixels, how they were made, and in which arithmetic."""
+    loaded = load_generator(model)
+    clips = generate(loaded, range(12))
+    small = store_of(tmp_path / "small", StoreClips_of(real).read(range(30)))
+    options = EvaluationOptions(metrics=("swd", "motion", "prdc"), resamples=0)
+    card = evaluate(clips, small, options)
+    write_samples(tmp_path / "samples.npy", clips, range(12), fps=8, facts=sample_facts(loaded, "float32"))
+    same = evaluate(tmp_path / "samples.npy", small, options)
+    assert [result.figures for result in card.results] == [result.figures for result in same.results]
+    assert card.fake["kind"] == "array" and card.fake["sha256"] != evaluate(clips[:11], small, options).fake["sha256"]
+    assert "precision float32" in same.fake["made"] and "seeds 0 to 11" in same.fake["made"]
+    assert card.settings["precision"] == "float32" and "precision float32" in card.markdown()
+    with pytest.raises(GrowreelError, match="the array: holds float64 values"):
+        evaluate(clips / 255, small, options)  # type: ignore[arg-type]
+    with pytest.raises(GrowreelError, match=r"the array: has clips of 4 frames, .* of 8"):
+        evaluate(np.repeat(np.repeat(clips, 2, axis=2), 2, axis=3), real, options)
+
+
+def test_the_card_says_in_which_precision_a_model_was_sampled(real: Path, model: Path) -> None:
+    exact, fast = (
+        evaluate(model, real, EvaluationOptions(metrics=("swd",), clips=8, resamples=0, precision=each)) for each in ("float32", "bfloat16")
+    )
+    assert (exact.fake["precision"], fast.fake["precision"]) == ("float32", "bfloat16")
+    assert exact.value("swd", "mean") != fast.value("swd", "mean")
+    assert any("computed in bfloat16" in warning for warning in fast.warnings) and not any("computed in" in w for w in exact.warnings)
+    with pytest.raises(GrowreelError, match="--precision tf32: is arithmetic of CUDA cards"):
+        evaluate(model, real, EvaluationOptions(metrics=("swd",), precision="tf32", device="cpu"))
 
 
 def StoreClips_of(real: Path) -> StoreClips:

@@ -15,7 +15,7 @@ from growreel.config import load_preset
 from growreel.growth import Size
 from growreel.losses import build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
-from growreel.models.layers import conv3d_downsample, downsample, minibatch_stddev, upsample, upsample_conv3d
+from growreel.models.layers import EqualizedConv3d, KernelFilter, Taps, downsample, minibatch_stddev, upsample
 from growreel.training.summary import count_parameters, plan_table
 
 LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time and height
@@ -93,20 +93,36 @@ def test_plan_table_says_what_the_networks_are() -> None:
 def test_fused_resampling_equals_the_pair_it_stands_for(scale: Size) -> None:
     """Values, first and second derivatives of one fused convolution against resampling and convolution in float64."""
     torch.manual_seed(0)
-    weight, bias = torch.randn(4, 3, 3, 3, 3).double().requires_grad_(), torch.randn(4).double().requires_grad_()
     x = torch.randn(2, 3, 4, 6, 4).double().requires_grad_()
-    pairs = (
-        (upsample_conv3d(x, weight, bias, scale), torch.conv3d(upsample(x, scale), weight, bias, padding=1)),
-        (conv3d_downsample(x, weight, bias, scale), downsample(torch.conv3d(x, weight, bias, padding=1), scale)),
-    )
-    for fused, plain in pairs:
+    for up, down in ((scale, None), (None, scale)):
+        layer = EqualizedConv3d(3, 4, up=up, down=down).double()
+        torch.nn.init.normal_(layer.bias)
+        weight, bias = layer.weight, layer.bias
+        plain = torch.conv3d(x if up is None else upsample(x, up), weight * layer.weight_scale, bias, padding=1)
         results = []
-        for y in (fused, plain):
+        for y in (layer(x), plain if down is None else downsample(plain, down)):
             first = torch.autograd.grad(y.sin().sum(), (x, weight, bias), create_graph=True)
             second = torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), (x, weight, bias))
             results.append([y, *first, *second])
         for ours, theirs in zip(*results, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    "filters", [((1.0, 1.0),) * 3, ((1.0,), (0.5, 0.5), (1.0,)), ((1.0,), (0.125, 0.375, 0.375, 0.125), (1.0, 2.0, 4.0))]
+)
+def test_a_kernel_filter_is_a_full_convolution(filters: tuple[Taps, Taps, Taps], transposed: bool) -> None:
+    """Against NumPy's along each axis, in float32 to a few roundings of the largest value; the matrix is no part of a model file."""
+    layer = KernelFilter(filters, transposed)
+    weight = torch.randn(4, 3, 3, 3, 3)
+    expected = weight.double().numpy()
+    if transposed:
+        expected = expected.swapaxes(0, 1)[:, :, ::-1, ::-1, ::-1]
+    for axis, taps in enumerate(filters, start=2):
+        expected = np.apply_along_axis(np.convolve, axis, expected, taps)
+    np.testing.assert_allclose(layer(weight).numpy(), expected, rtol=0, atol=4 * np.finfo(np.float32).eps * np.abs(expected).max())
+    assert not layer.state_dict()
 
 
 @pytest.mark.parametrize(("clips", "group"), [(1, 1), (2, 2), (3, 3), (4, 4), (6, 3), (8, 4)])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,8 @@ from growreel.evaluation.shapes_judge import judge
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import PRETRAINED, LoadedGenerator, load_generator, pretrained_names, save_model
-from growreel.sampling import clips_at_a_time, generate, stream, walk, write_samples
+from growreel.runtime import precision
+from growreel.sampling import facts_of_array, generate, sample_facts, stream, walk, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +92,88 @@ def test_bfloat16_is_near_float32(model: LoadedGenerator) -> None:
     assert np.array_equal(generate(model, [7], precision="bfloat16")[0], fast[7])
 
 
-def test_a_fixed_batch_serves_any_number_of_clips(model: LoadedGenerator) -> None:
-    """Full batches, the last one filled up; whatever the number, a clip stays the same."""
-    assert clips_at_a_time(torch.device("cpu"), model.size) == 4
-    assert clips_at_a_time(torch.device("cpu"), Size(32, 256, 256)) == 1
-    many = generate(model, range(9))
-    assert many.shape[0] == 9
-    assert np.array_equal(generate(model, range(6)), many[:6])
+def test_no_clip_is_made_that_is_not_used(model: LoadedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass of one clip for each that is asked for; so its numbers, before they are rounded to pixels, are the same bit for bit."""
+    made: list[torch.Tensor] = []
+    forward = type(model.generator).forward
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        made.append(forward(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(type(model.generator), "forward", watched)
+    generate(model, range(9))
+    many = made.copy()
+    for count in (1, 2, 5, 8):
+        made.clear()
+        assert len(generate(model, range(count))) == count == sum(map(len, made))
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(made, many, strict=False))
+    made.clear()
+    assert len(list(walk(model, 24, count=2))) == 24 and sum(map(len, made)) == 48
+
+
+def test_no_stopwatch_decides_about_pixels(model: LoadedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine where bfloat16 is twice as fast samples are float32 all the same, until bfloat16 is asked for."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(precision, "bfloat16_gain", lambda: 2.0)
+    assert np.array_equal(generate(model, range(4)), generate(model, range(4), precision="float32"))
+    frames = np.stack(list(walk(model, 6)))
+    assert np.array_equal(frames, np.stack(list(walk(model, 6, precision="float32"))))
+    with pytest.raises(GrowreelError, match="--precision auto: must be float32, tf32, bfloat16"):
+        generate(model, [0], precision="auto")  # type: ignore[arg-type]
+    with pytest.raises(GrowreelError, match="--precision tf32: is arithmetic of CUDA cards"):
+        generate(model, [0], precision="tf32")
+
+
+def comment_of(path: Path) -> str:
+    """What a file says of itself."""
+    if path.suffix == ".mp4":
+        with av.open(path) as container:
+            return str(container.metadata["comment"])
+    with Image.open(path) as picture:
+        if path.suffix == ".webp":
+            return str(picture.getexif()[0x010E])
+        said = picture.info["comment" if path.suffix == ".gif" else "Comment"]
+        return said.decode() if isinstance(said, bytes) else str(said)
+
+
+def test_files_say_how_they_were_made(model: LoadedGenerator, tmp_path: Path) -> None:
+    clips, facts = generate(model, range(3, 5), precision="bfloat16"), sample_facts(model, "bfloat16", name="mine.safetensors")
+    for suffix in (".mp4", ".gif", ".webp", ".png"):
+        write_samples(tmp_path / f"x{suffix}", clips, range(3, 5), fps=8, facts=facts)
+        said = json.loads(comment_of(tmp_path / f"x{suffix}"))
+        assert (said["precision"], said["seeds"], said["model"], said["clips shown"]) == ("bfloat16", "3 to 4", "mine.safetensors", 70)
+    write_samples(tmp_path / "one.webp", clips, range(3, 5), fps=8, separate=True, facts=facts)
+    assert json.loads(comment_of(tmp_path / "one-4.webp"))["seeds"] == "4"
+    write_samples(tmp_path / "x.npy", clips, [4, 2], fps=8, facts=facts)
+    beside = facts_of_array(tmp_path / "x.npy")
+    assert beside is not None and (beside["precision"], beside["seeds"]) == ("bfloat16", "4 2")
+    np.save(tmp_path / "x.npy", clips[:1])
+    assert facts_of_array(tmp_path / "x.npy") is None, "facts of the array that was there before"
+
+
+def test_the_folder_is_made_before_the_first_clip(model: LoadedGenerator, tmp_path: Path) -> None:
+    def clips() -> Iterator[np.ndarray[Any, Any]]:
+        assert (tmp_path / "new" / "folder").is_dir()
+        yield from stream(model, range(2))
+
+    assert write_samples(tmp_path / "new" / "folder" / "x.webp", clips(), range(2), fps=8)[0].exists()
+    (tmp_path / "file").write_text("")
+    taken: list[int] = []
+    with pytest.raises(GrowreelError, match=r"x\.gif: cannot be written"):
+        write_samples(tmp_path / "file" / "x.gif", (taken.append(1) or clip for clip in stream(model, [0])), [0], fps=8)  # type: ignore[func-returns-value]
+    assert not taken
+
+
+def test_a_model_is_loaded_onto_a_device(model_path: Path) -> None:
+    for device in ("auto", "cpu", torch.device("cpu")):
+        assert growreel.load_generator(model_path, device=device).size == Size(4, 8, 8)
+    with pytest.raises(GrowreelError, match="device cuda:7: is not usable here"):
+        growreel.load_generator(model_path, device="cuda:7")
+
+
+def test_public_names_are_listed() -> None:
+    assert set(growreel.__all__) <= set(dir(growreel)) and "generate" in dir(growreel)
 
 
 def test_truncation_narrows(model: LoadedGenerator) -> None:

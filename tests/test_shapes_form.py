@@ -193,13 +193,12 @@ def test_the_floor_is_that_of_chance(count: int) -> None:
     assert mean < bound < mean * 1.4
 
 
-def test_the_demo_prints_and_keeps_form_and_variety(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_prints_and_keeps_form_and_variety(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "load_preset", lambda name: tiny_config())
     monkeypatch.setattr(demo, "REAL_CLIPS", 48)
     monkeypatch.setattr(demo, "JUDGED_CLIPS", 12)
-    assert demo.run_demo(tmp_path / "run") == 1
+    result = demo.run_demo(tmp_path / "run")
+    assert result.exit_code == 1
     kept = json.loads((tmp_path / "run" / "demo.json").read_text())
     assert {"accepted", "accepted_untrained", "accepted_real", "seconds"} < kept.keys()
     tracks = [random_track(np.random.default_rng([0, k]), Size(4, 8, 8)) for k in range(12)]
@@ -211,5 +210,5 @@ def test_the_demo_prints_and_keeps_form_and_variety(
         assert shown["clear_form"] == pytest.approx(shown["forms"]["disc"] + shown["forms"]["square"])
         assert 1 - shown["clear_form"] <= shown["distance"] + 1e-9
     assert list(kept["variety_floor"].values()) == list(variety_floor(12))
-    printed = capsys.readouterr().out
-    assert f"{kept['variety']['distance']:.3f}" in printed and f"{kept['variety_floor']['mean']:.3f}" in printed
+    for figure in (kept["variety"]["distance"], kept["variety_floor"]["mean"]):
+        assert f"{figure:.3f}" in result.summary

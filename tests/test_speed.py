@@ -115,6 +115,21 @@ def test_convolution_has_all_derivatives(transposed: bool, stride: tuple[int, in
     assert torch.autograd.gradgradcheck(function, (x, w, b), fast_mode=True)
 
 
+@pytest.mark.parametrize("bias", [None, torch.ones(16)])
+@pytest.mark.parametrize(("stride", "kernel"), [((1, 1, 1), (3, 3, 3)), ((1, 2, 2), (3, 4, 4)), ((2, 2, 2), (4, 4, 4))])
+def test_a_small_clip_alone_is_convolved_as_in_a_batch(
+    stride: tuple[int, int, int], kernel: tuple[int, int, int], bias: Tensor | None
+) -> None:
+    """Where PyTorch would take other kernels: the same to rounding, laid out the same."""
+    rng = torch.Generator().manual_seed(0)
+    x, w = torch.randn(3, 16, 4, 8, 8, generator=rng), torch.randn(16, 16, *kernel, generator=rng)
+    exact = F.conv3d(x.double(), w.double(), None if bias is None else bias.double(), stride=stride, padding=1)
+    for k in range(3):
+        alone = convolution(x[k : k + 1], w, bias, Geometry(stride))
+        assert alone.is_contiguous(memory_format=torch.channels_last_3d)
+        torch.testing.assert_close(alone.double(), exact[k : k + 1], rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(("size", "geometry", "kernel"), [((2, 8, 8), (1, 1, 1), (3, 3, 3)), ((4, 2, 2), (2, 2, 2), (4, 4, 4))])
 def test_bfloat16_weight_gradients_of_few_frames(

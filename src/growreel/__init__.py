@@ -3,6 +3,7 @@
 import growreel
 model = growreel.load_generator("runs/mine")
 clips = growreel.generate(model, seeds=range(16))     # uint8 [n, t, h, w, c]
+card = growreel.evaluate(clips, "clips")              # against the clips of a store
 """
 
 from __future__ import annotations
@@ -50,3 +51,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'growreel' has no attribute {name!r}")
     return getattr(import_module(f"growreel.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, though they are imported on first use only."""
+    return sorted({*globals(), *__all__})

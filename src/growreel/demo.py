@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,13 @@ from growreel.evaluation.shapes_form import Variety, variety, variety_floor
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
 from growreel.runtime.durable import replace_text
-from growreel.sampling import generate, write_samples
+from growreel.sampling import generate, sample_facts, write_samples
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
 from growreel.video import enlarge, tile_frames, write_clip
 
+LOG = logging.getLogger(__name__)
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
 PICTURED_CLIPS = 10
@@ -32,10 +35,21 @@ GOAL = 0.8
 TITLES = {"accepted": "generated", "accepted_untrained": "untrained", "accepted_real": "real"}
 
 
-def run_demo(run: str | Path) -> int:
-    """Run the demo in a run folder (an interrupted one goes on) and print where to look.
+@dataclass(frozen=True)
+class DemoResult:
+    """How the demo ended.
 
-    Returns the exit code: 0 if the goal was reached, 1 if not, 128 + n if signal n stopped the training.
+    Attributes:
+        exit_code: 0 if the goal was reached, 1 if not, 128 + n if signal n stopped the training.
+        summary: for people: the judge's table and where to look.
+    """
+
+    exit_code: int
+    summary: str
+
+
+def run_demo(run: str | Path) -> DemoResult:
+    """Run the demo in a run folder; an interrupted one goes on.
 
     Writes `<run>/demo.json` with the shares `accepted`, `accepted_untrained`, `accepted_real`, and `seconds` of the training.
     `variety`, and for real clips `variety_real`, hold the share of clips of a clear form, the shares of forms and of colours, and the
@@ -47,12 +61,12 @@ def run_demo(run: str | Path) -> int:
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
     if not (store / "index.json").exists():
-        print(f"making {REAL_CLIPS} clips of moving shapes, {size}, in {store}")
+        LOG.info("making %d clips of moving shapes, %s, in %s", REAL_CLIPS, size, store)
         write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS)
     result = train(store, run, config)
     if result.signal:
-        print(f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on")
-        return 128 + result.signal
+        stopped = f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on"
+        return DemoResult(128 + result.signal, stopped)
 
     seeds = range(JUDGED_CLIPS)
     model = load_generator(run)
@@ -64,7 +78,8 @@ def run_demo(run: str | Path) -> int:
     verdicts = {name: judge(clips) for name, clips in judged.items()}
     varieties = {name: variety(clips, verdicts[name].color) for name, clips in judged.items()}
     floor = variety_floor(JUDGED_CLIPS)
-    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS)
+    facts = sample_facts(model, "float32")
+    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS, facts=facts)
     side_by_side = np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1)
     write_clip(run / "demo.png", tile_frames(enlarge(side_by_side)), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
@@ -75,14 +90,10 @@ def run_demo(run: str | Path) -> int:
         "variety_floor": {"mean": floor[0], "95_of_100_below": floor[1]},
     }
     replace_text(run / "demo.json", json.dumps(kept, indent=2) + "\n")
-    print(_table(verdicts), _variety_table(varieties, floor), sep="\n\n")
-    print(
-        f"\ntraining took {figures['seconds']:.0f} s; look at:",
-        *pictures,
-        f"{run / 'demo.png'} (left generated, right real; a clip per row)",
-        sep="\n  ",
-    )
-    return 0 if figures["accepted"] >= GOAL else 1
+    places = [*map(str, pictures), f"{run / 'demo.png'} (left generated, right real; a clip per row)"]
+    tables = f"{_table(verdicts)}\n\n{_variety_table(varieties, floor)}"
+    summary = "\n  ".join([f"{tables}\n\ntraining took {figures['seconds']:.0f} s; look at:", *places])
+    return DemoResult(0 if figures["accepted"] >= GOAL else 1, summary)
 
 
 def _variety_figures(found: Variety) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,47 +14,45 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from growreel.config import Precision
+from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
-from growreel.growth import Position, Size
+from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
-from growreel.runtime.durable import writing
-from growreel.runtime.precision import dtype_of
+from growreel.runtime.durable import replace_text, writing
+from growreel.runtime.precision import Arithmetic, named_arithmetic, use_arithmetic
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
+from growreel.runtime.version import installed_version
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
 
-
-def clips_at_a_time(device: torch.device, size: Size) -> int:
-    """How many clips of a size the generator makes together; on a CPU small ones only, which do not fill it alone.
-
-    Fixed, because rounding may depend on the size of a batch, and a sample may not.
-    """
-    if device.type == "cuda":
-        return 16
-    return 4 if size.voxels <= 16 * 64 * 64 else 1
+LOG = logging.getLogger(__name__)
+CARD_QUEUE = 16
+"""Clips that a card is given to make, one after the other, before the first is fetched: waiting for each would leave it idle in between."""
+FACTS_SUFFIX = ".json"
+"""Beside an array of samples, which has no room for them, lie its facts: samples.npy.json."""
 
 
-def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Precision = "auto") -> NDArray[np.uint8]:
+def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Arithmetic = "float32") -> NDArray[np.uint8]:
     """Clips of a loaded model, all at once; `stream` takes the same arguments and yields them one by one.
 
     Args:
         model: from `load_generator`.
         seeds: one non-negative integer per clip; clip k depends on seeds[k] alone, not on how many are asked for.
         truncation: below 1 fewer surprises and less variety, 0 the model's single mean clip; see Generator.forward.
-        precision: bfloat16 is faster and differs by a quarter of a level (of 256) on average; `auto` takes it where it is faster.
+        precision: float32; tf32 (on a CUDA card) or bfloat16, which may be faster there; bfloat16 differs by a quarter of a level (of 256)
+            on average.
 
     Returns:
         uint8 [n, t, h, w, c].
 
     Raises:
-        GrowreelError: no seeds, a negative seed, or a negative truncation.
+        GrowreelError: no seeds, a negative seed, a negative truncation, or a precision that the model's device does not have.
     """
     return np.stack(list(stream(model, seeds, truncation, precision)))
 
 
 def stream(
-    model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Precision = "auto"
+    model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Arithmetic = "float32"
 ) -> Iterator[NDArray[np.uint8]]:
     """Clips of a loaded model, uint8 [t, h, w, c] each, made while they are taken. Arguments and errors as of `generate`."""
     seeds = [int(seed) for seed in seeds]
@@ -60,28 +60,46 @@ def stream(
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
     if truncation < 0:
         raise GrowreelError(f"--truncation {truncation}: must be 0 or more (1 is as trained)")
+    _announce(model, len(seeds), precision)
     latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
     return clips_of_latents(model.generator, model.position, latents, truncation, precision)
 
 
-def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int]) -> NDArray[np.uint8]:
-    """One clip per seed in float32, uint8 [n, t, h, w, c], of a generator at any position of its plan."""
+def _announce(model: LoadedGenerator, clips: int, precision: str) -> None:
+    """Tell the log what arithmetic was chosen. Raises as `named_arithmetic`: now, not with the first clip."""
+    device = next(model.generator.parameters()).device
+    LOG.info("making %d clips in %s on %s", clips, named_arithmetic(precision, "--precision", device), device)
+
+
+def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int], precision: Arithmetic = "float32") -> NDArray[np.uint8]:
+    """One clip per seed, uint8 [n, t, h, w, c], of a generator at any position of its plan."""
     latents = torch.from_numpy(latents_of_seeds(seeds, generator.latent_dim))
-    return np.stack(list(clips_of_latents(generator, position, latents)))
+    return np.stack(list(clips_of_latents(generator, position, latents, precision=precision)))
+
+
+def clips_of_latents(
+    generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0, precision: str = "float32"
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim], and make no other.
+
+    Every clip is computed alone: libraries choose their kernels, and with them the rounding, by the size of a batch, so that in a batch a
+    clip's pixels could depend on how many are asked for. The settings of `use_arithmetic` hold while clips are computed, not between.
+    Raises GrowreelError as `runtime.precision.named_arithmetic` does.
+    """
+    device = next(generator.parameters()).device
+    arithmetic = named_arithmetic(precision, "--precision", device)
+    queue = CARD_QUEUE if device.type == "cuda" else 1
+    for start in range(0, len(latents), queue):
+        yield from _computed(generator, position, latents[start : start + queue].to(device), truncation, arithmetic)
 
 
 @torch.no_grad()
-def clips_of_latents(
-    generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0, precision: Precision = "float32"
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim]."""
-    device = next(generator.parameters()).device
-    dtype, together = dtype_of(precision, device), clips_at_a_time(device, generator.plan.sizes[position.stage])
-    for start in range(0, len(latents), together):
-        batch = latents[start : start + together]
-        filled = torch.cat([batch, batch[-1:].expand(together - len(batch), -1)]).to(device)
-        clips = generator(filled, position.stage, position.alpha, truncation, dtype)
-        yield from to_uint8(clips[: len(batch)])
+def _computed(generator: Generator, position: Position, latents: Tensor, truncation: float, arithmetic: Arithmetic) -> NDArray[np.uint8]:
+    dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
+    with use_arithmetic(arithmetic, repeatable=True):
+        levels = [to_levels(generator(latent[None], position.stage, position.alpha, truncation, dtype)) for latent in latents]
+    array: NDArray[np.uint8] = torch.cat(levels).cpu().numpy()
+    return array
 
 
 class GeneratedClips:
@@ -91,12 +109,20 @@ class GeneratedClips:
         channels: that the generator makes.
         count: how many clips there are.
         facts: what `describe` adds, such as the model file and its sha256.
+        precision: as of `generate`.
     """
 
     def __init__(
-        self, generator: Generator, position: Position, channels: int, count: int, first_seed: int = 0, facts: dict[str, Any] | None = None
+        self,
+        generator: Generator,
+        position: Position,
+        channels: int,
+        count: int,
+        first_seed: int = 0,
+        facts: dict[str, Any] | None = None,
+        precision: Arithmetic = "float32",
     ) -> None:
-        self.generator, self.position, self.count, self.first_seed = generator, position, count, first_seed
+        self.generator, self.position, self.count, self.first_seed, self.precision = generator, position, count, first_seed, precision
         self.size, self.channels = generator.plan.sizes[position.stage], channels
         self.sources: Sequence[str] | None = None
         self.warnings: Sequence[str] = ()
@@ -106,17 +132,17 @@ class GeneratedClips:
         return self.count
 
     def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        return clips_of_seeds(self.generator, self.position, [self.first_seed + number for number in numbers])
+        return clips_of_seeds(self.generator, self.position, [self.first_seed + number for number in numbers], self.precision)
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "model", **self._facts, "size": str(self.size), "first_seed": self.first_seed}
+        made = {"first_seed": self.first_seed, "precision": self.precision}
+        return {"kind": "model", **self._facts, "size": str(self.size), **made}
 
 
-def to_uint8(clips_NCTHW: Tensor) -> NDArray[np.uint8]:
+def to_levels(clips_NCTHW: Tensor) -> Tensor:
     """Network range -1 to 1 (clamped) to uint8 [n, t, h, w, c], rounded to nearest."""
     levels = (clips_NCTHW.float().clamp(-1, 1) + 1) * 127.5
-    array: NDArray[np.uint8] = levels.round().to(torch.uint8).movedim(1, -1).cpu().numpy()
-    return array
+    return levels.round().to(torch.uint8).movedim(1, -1)
 
 
 def walk(
@@ -127,7 +153,7 @@ def walk(
     count: int = 1,
     seed: int = 0,
     truncation: float = 1.0,
-    precision: Precision = "auto",
+    precision: Arithmetic = "float32",
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a smooth walk, uint8 [count, h, w, c] each; the last frame leads back to the first.
 
@@ -148,14 +174,15 @@ def walk(
             f"walk: --frames {frames} must be at least 2, --turns {turns} and --count {count} at least 1, "
             f"--seed {seed} and --truncation {truncation} not negative"
         )
+    _announce(model, frames * count, precision)
     paths = torch.from_numpy(np.stack([_closed_path(seed + k, frames, turns, model.generator.latent_dim) for k in range(count)]))
     length = model.size.t
     period = max(2 * length - 2, 1)
     periods = max(round(frames / period), 1)
+    clips = clips_of_latents(model.generator, model.position, paths.transpose(0, 1).flatten(0, 1), truncation, precision)
     for frame in range(frames):
-        clips = np.stack(list(clips_of_latents(model.generator, model.position, paths[:, frame], truncation, precision)))
         phase = round(frame * periods * period / frames) % period
-        yield clips[:, min(phase, period - phase)]
+        yield np.stack([next(clips)[min(phase, period - phase)] for _ in range(count)])
 
 
 def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray[np.float32]:
@@ -184,27 +211,86 @@ def write_samples(
     fps: float,
     separate: bool = False,
     scale: int | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> list[Path]:
     """Write clips, uint8 [t, h, w, c] each, to one file or to one file for each seed, and return the paths.
 
     Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. One picture file is a grid; one
     `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept.
-    Raises GrowreelError for a suffix that is not known.
+    `facts` (see `sample_facts`), with the seeds, are kept in each file as a comment, beside an array as a file of JSON.
+    Raises GrowreelError as `make_place_for` does, before the first clip is taken.
     """
-    path = Path(path)
-    check_suffix(path)  # before the first clip is made
+    path = make_place_for(path)
     is_array = path.suffix.lower() == ".npy"
     if separate:
         paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
-        for one, clip in zip(paths, clips, strict=True):
-            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps)
+        for seed, one, clip in zip(seeds, paths, clips, strict=True):
+            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps, _comment(facts, [seed]))
+            _write_facts_beside(one, facts, [seed])
         return paths
     if is_array:
         with writing(path):
             _write_array(path, clips, len(seeds))
+        _write_facts_beside(path, facts, seeds)
     else:
-        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps)
+        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps, _comment(facts, seeds))
     return [path]
+
+
+def make_place_for(path: str | Path) -> Path:
+    """Make the folder of a file of samples, so that no time is spent on clips that could not be written. Returns the path.
+
+    Raises GrowreelError for a suffix that is not known, and for a folder that cannot be made.
+    """
+    path = Path(path)
+    check_suffix(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+    return path
+
+
+def sample_facts(model: LoadedGenerator, precision: Arithmetic, truncation: float = 1.0, name: str | None = None) -> dict[str, Any]:
+    """What decides the pixels of samples beside their seeds, for `write_samples`; `name` is the model's file name."""
+    device = next(model.generator.parameters()).device
+    return {
+        "model": name,
+        "clips shown": model.clips_shown,
+        "size": str(model.size),
+        "truncation": truncation,
+        "precision": precision,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "growreel": installed_version("growreel"),
+        "torch": torch.__version__,
+    }
+
+
+def facts_of_array(path: Path) -> dict[str, Any] | None:
+    """The facts that were written beside an array of samples; None if there are none, or they are of another array."""
+    try:
+        found = json.loads(path.with_name(path.name + FACTS_SUFFIX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.pop("sha256", None) == file_checksum(path) else None
+
+
+def _comment(facts: dict[str, Any] | None, seeds: Sequence[int]) -> str | None:
+    return None if facts is None else json.dumps(_with_seeds(facts, seeds))
+
+
+def _with_seeds(facts: dict[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+    """Seeds that follow one another are told as a range."""
+    first, last = seeds[0], seeds[-1]
+    in_order = list(seeds) == list(range(first, last + 1))
+    return {**facts, "seeds": str(first) if len(seeds) == 1 else f"{first} to {last}" if in_order else " ".join(map(str, seeds))}
+
+
+def _write_facts_beside(path: Path, facts: dict[str, Any] | None, seeds: Sequence[int]) -> None:
+    if facts is not None and path.suffix.lower() == ".npy":
+        beside = path.with_name(path.name + FACTS_SUFFIX)
+        with writing(beside):
+            replace_text(beside, json.dumps({**_with_seeds(facts, seeds), "sha256": file_checksum(path)}, indent=2) + "\n")
 
 
 def _write_array(path: Path, clips: Iterable[NDArray[np.uint8]], count: int) -> None:

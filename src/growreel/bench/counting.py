@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 
 def count(work: Callable[[], Any]) -> dict[str, int]:
@@ -37,4 +37,6 @@ class _Counter(TorchDispatchMode):
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         if func.overloadpacket in flop_registry:
             self.flops += flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
+        elif func.name() == "mkldnn::_convolution_pointwise":  # `models.functions` calls it for a small clip alone
+            self.flops += conv_flop_count(args[0].shape, args[1].shape, result.shape)
         return result

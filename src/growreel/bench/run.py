@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import math
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from growreel.growth import GrowthPlan, Size, Stage
 from growreel.runtime import distributed
 from growreel.runtime.precision import dtype_of, resolve_training
 
+LOG = logging.getLogger(__name__)
 LEAST_SECONDS = 0.5
 CLIPS_IN_STORE = 16
 
@@ -64,7 +66,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
         for number, stage in enumerate(plan.stages):
             if sizes is None or stage.size in sizes:
                 report.stages.append(stages.measure(number, stage))
-                print(f"{stage.size} measured", file=sys.stderr, flush=True)
+                LOG.info("%s measured", stage.size)
     return report
 
 

@@ -12,8 +12,9 @@ from growreel.bench.machine import seconds_each
 from growreel.config import from_dict
 from growreel.growth import Position, Size
 from growreel.runtime.memory import keep_freed_memory, peak_memory, resident_memory
+from growreel.runtime.precision import set_arithmetic, training_arithmetic
 from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import clips_at_a_time, clips_of_latents
+from growreel.sampling import CARD_QUEUE, clips_of_latents
 from growreel.training.execution import Execution
 from growreel.training.state import TrainingState
 from growreel.training.step import train_step
@@ -34,17 +35,16 @@ class StageWorkload:
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
-        else:
-            torch.backends.cudnn.allow_tf32 = False  # as `train`
         self.memory_at_start = resident_memory(self.device)
         self.config = from_dict(tree, "bench")
+        set_arithmetic(training_arithmetic(self.config.training), fastest=True)  # as `train`
         self.state = TrainingState(self.config, self.device)
         self.stage, self.minibatch = stage, self.state.plan.stages[stage].minibatch
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
         self.real = (torch.rand(self.minibatch, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
         self.execution = Execution(self.config.training, self.device)
-        together = clips_at_a_time(self.device, size)
+        together = CARD_QUEUE if self.device.type == "cuda" else 1
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
 
     def at(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:

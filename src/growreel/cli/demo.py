@@ -18,4 +18,6 @@ def demo_parser() -> ArgumentParser:
 def run_demo_command(options: Namespace) -> int:
     from growreel.demo import run_demo
 
-    return run_demo(options.out)
+    result = run_demo(options.out)
+    print(result.summary)
+    return result.exit_code

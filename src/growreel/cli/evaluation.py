@@ -37,6 +37,12 @@ def evaluate_parser() -> ArgumentParser:
     parser.add_argument("--resamples", type=int, default=25, help="of the bootstrap; 0 leaves the intervals out")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "tf32", "bfloat16"],
+        default="float32",
+        help="arithmetic of a model's clips and of the networks; bfloat16: of the clips alone",
+    )
     parser.add_argument("--reference", type=Path | None, default=None, help="folder that keeps features of real clips for the next time")
     parser.add_argument("--pairs", type=Path | None, default=None, help=".png of generated clips, each with its nearest training clip")
     parser.add_argument("--card", type=Path | None, default=None, help=".json to write the card to; a .md is written beside it")
@@ -62,6 +68,7 @@ def run_evaluate(options: Namespace) -> int:
         progress=sys.stderr.isatty(),
     )
     print(card.table())
+    print(f"precision {card.settings['precision']}, device {card.settings['device']}")
     if options.card is not None:
         print("card: " + " ".join(map(str, card.save(options.card))))
     asked_for = names is not None or bool(EvaluationOptions(**shared).published().metrics)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
@@ -21,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = build_parser(arguments).parse_args(arguments)
-        code: int = COMMANDS[parsed.command](parsed[parsed.command])
+        with _messages_shown():
+            code: int = COMMANDS[parsed.command](parsed[parsed.command])
         return code
     except GrowreelError as error:
         print(f"growreel: {error}", file=sys.stderr)
@@ -32,6 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()
         return 0
+
+
+@contextmanager
+def _messages_shown() -> Iterator[None]:
+    """What functions tell the log of `growreel`, on the terminal's error output: the output proper is for results."""
+    logger, handler = logging.getLogger("growreel"), logging.StreamHandler(sys.stderr)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def build_parser(arguments: Sequence[str]) -> ArgumentParser:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -22,7 +22,12 @@ def _add_sampling(parser: ArgumentParser) -> None:
     parser.add_argument("--truncation", type=float, default=1.0, help="below 1: fewer surprises, less variety")
     parser.add_argument("--fps", type=float | None, default=None, help="frames a second; default: the model's")
     parser.add_argument("--scale", type=int | None, default=None, help="enlarge pixels N times; default: to a height of 64")
-    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="arithmetic; auto: the fast one here")
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "tf32", "bfloat16"],
+        default="float32",
+        help="arithmetic; tf32 (on a card) and bfloat16 may be fast",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
 
 
@@ -31,13 +36,20 @@ def _load_model(options: Namespace) -> LoadedGenerator:
     from growreel.models.files import load_generator
     from growreel.runtime.distributed import pick_device
     from growreel.runtime.memory import keep_freed_memory
+    from growreel.runtime.precision import named_arithmetic
 
     device = pick_device(options.device, "--device")
+    named_arithmetic(options.precision, "--precision", device)
     if device.type == "cpu":
         keep_freed_memory()
-    model = load_generator(options.model)
-    model.generator.to(device)
-    return model
+    return load_generator(options.model, device)
+
+
+def _facts(model: LoadedGenerator, options: Namespace) -> dict[str, Any]:
+    """What the files say of how they were made."""
+    from growreel.sampling import sample_facts
+
+    return sample_facts(model, options.precision, options.truncation, options.model.name)
 
 
 def sample_parser() -> ArgumentParser:
@@ -52,15 +64,17 @@ def sample_parser() -> ArgumentParser:
 
 
 def run_sample(options: Namespace) -> int:
-    from growreel.sampling import stream, write_samples
+    from growreel.sampling import make_place_for, stream, write_samples
 
     if options.count < 1:
         raise GrowreelError(f"--count {options.count}: must be at least 1")
     model = _load_model(options)
+    make_place_for(options.out)
     seeds = range(options.seed, options.seed + options.count)
     fps = model.fps if options.fps is None else options.fps
     clips = stream(model, seeds, truncation=options.truncation, precision=options.precision)
-    for path in write_samples(options.out, clips, seeds, fps=fps, separate=options.separate, scale=options.scale):
+    facts = _facts(model, options)
+    for path in write_samples(options.out, clips, seeds, fps=fps, separate=options.separate, scale=options.scale, facts=facts):
         print(path)
     return 0
 
@@ -79,12 +93,15 @@ def walk_parser() -> ArgumentParser:
 def run_walk(options: Namespace) -> int:
     import numpy as np
 
-    from growreel.sampling import walk, write_samples
+    from growreel.sampling import make_place_for, walk, write_samples
 
     model = _load_model(options)
+    make_place_for(options.out)
     fps = model.fps if options.fps is None else options.fps
     shared = {name: options[name] for name in ("turns", "count", "seed", "truncation", "precision")}
     frames = walk(model, options.frames, **shared)
-    write_samples(options.out, np.stack(list(frames), axis=1), [options.seed], fps=fps, scale=options.scale)
+    facts = _facts(model, options)
+    clips = np.stack(list(frames), axis=1)
+    write_samples(options.out, clips, range(options.seed, options.seed + options.count), fps=fps, scale=options.scale, facts=facts)
     print(options.out)
     return 0

@@ -19,6 +19,7 @@ from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
 from growreel.runtime.randomness import Purpose, keyed_rng
+from growreel.sampling import facts_of_array
 from growreel.video import DamagedError, NotMediaError, read_frames
 
 
@@ -87,17 +88,19 @@ class StoreClips:
         }
 
 
-class ArrayClips:
-    """Clips of a `.npy` file, uint8 [n, t, h, w, c]; read as needed, never all at once."""
+ARRAY = "the array"
+"""What messages call an array that is no file."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises GrowreelError for a file that is not such an array."""
-        try:
-            clips = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise GrowreelError(f"{path}: cannot be read as an array ({error}); give a .npy file of uint8 clips [n, t, h, w, c]") from error
-        _check_array(path, clips)
-        self.path, self._clips = path, clips
+
+class ArrayClips:
+    """Clips of an array, uint8 [n, t, h, w, c], in memory or in a `.npy` file, which is read as needed, never all at once."""
+
+    def __init__(self, source: Path | NDArray[np.uint8]) -> None:
+        """Raises GrowreelError for something that is not such an array."""
+        self.path = None if isinstance(source, np.ndarray) else source
+        clips = source if isinstance(source, np.ndarray) else _load_array(source)
+        _check_array(str(self.path or ARRAY), clips)
+        self._clips = clips
         self.size, self.channels = Size(*clips.shape[1:4]), int(clips.shape[4])
         self.sources: Sequence[str] | None = None
         self.warnings: Sequence[str] = ()
@@ -109,16 +112,32 @@ class ArrayClips:
         return np.ascontiguousarray(self._clips[list(numbers)])
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "kind": "array",
-            "path": str(self.path),
-            "sha256": file_checksum(self.path),
-            "clips": len(self),
-            "size": str(self.size),
-        }
+        """An array in memory has the checksum of its pixels; a file of samples comes with what was written beside it."""
+        if self.path is None:
+            where: dict[str, Any] = {"sha256": _pixel_checksum(self._clips)}
+        else:
+            where = {"path": str(self.path), "sha256": file_checksum(self.path)}
+            if made := facts_of_array(self.path):
+                where["made"] = "; ".join(f"{name} {value}" for name, value in made.items() if value is not None)
+        return {"kind": "array", **where, "clips": len(self), "size": str(self.size)}
 
 
-def _check_array(path: Path, clips: NDArray[Any]) -> None:
+def _load_array(path: Path) -> NDArray[Any]:
+    try:
+        clips: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise GrowreelError(f"{path}: cannot be read as an array ({error}); give a .npy file of uint8 clips [n, t, h, w, c]") from error
+    return clips
+
+
+def _pixel_checksum(clips: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(np.ascontiguousarray(clip).data)
+    return digest.hexdigest()
+
+
+def _check_array(path: str, clips: NDArray[Any]) -> None:
     if clips.dtype != np.uint8:
         raise GrowreelError(
             f"{path}: holds {clips.dtype} values; clips are uint8 from 0 to 255. Convert them yourself, so that the range is not guessed"
@@ -223,7 +242,9 @@ class FirstFrames:
     def __init__(self, clips: ClipSet, frames: int) -> None:
         """Raises GrowreelError if the clips are shorter."""
         if clips.size.t < frames:
-            raise GrowreelError(f"--clip-frames {frames}: {clips.describe()['path']} has clips of {clips.size.t} frames; ask for fewer")
+            raise GrowreelError(
+                f"--clip-frames {frames}: {clips.describe().get('path', ARRAY)} has clips of {clips.size.t} frames; ask for fewer"
+            )
         self.clips, self.size, self.channels = clips, clips.size._replace(t=frames), clips.channels
         self.sources, self.warnings = clips.sources, clips.warnings
 

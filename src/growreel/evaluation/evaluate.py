@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.evaluation import copies
@@ -27,13 +28,14 @@ from growreel.evaluation.pairs import check_picture, draw_pairs
 from growreel.evaluation.sets import Sets, open_sets
 from growreel.evaluation.suite import METRICS, LeftOut, Metric, Rows, Setting, build_metric, extractors_of, feature_extractor
 from growreel.runtime import distributed
+from growreel.runtime.precision import named_arithmetic
 from growreel.runtime.version import installed_version
 
 HASHES = copies.ClipHashes()
 
 
 def evaluate(
-    fake: str | Path,
+    fake: str | Path | NDArray[np.uint8],
     real: str | Path,
     options: EvaluationOptions | None = None,
     *,
@@ -45,7 +47,8 @@ def evaluate(
     """Measure generated clips against the clips of a store.
 
     Args:
-        fake: a model file or run folder, a clip store, a folder of videos, or a `.npy` of uint8 clips [n, t, h, w, c].
+        fake: a model file or run folder, a clip store, a folder of videos, or uint8 clips [n, t, h, w, c], as `growreel.generate` gives
+            them or in a `.npy` file.
         real: a clip store; read at the size of the fakes (box averages).
         training: store of the clips that were learnt, if `real` holds others; then `memory` takes the real clips as unseen ones.
         reference: folder in which features of real clips are kept, by the content of store and weights, and found again.
@@ -65,9 +68,11 @@ def evaluate(
     if pairs is not None:
         check_picture(Path(pairs))
     device = distributed.pick_device(options.device, "--device")
+    named_arithmetic(options.precision, "--precision", device)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="growreel-")))
-        sets = open_sets(Path(fake), Path(real), Path(training) if training else None, options, device, stack)
+        fake = fake if isinstance(fake, np.ndarray) else Path(fake)
+        sets = open_sets(fake, Path(real), Path(training) if training else None, options, device, stack)
         run = _Evaluation(sets, options, device, folder, Path(reference) if reference else None, progress)
         run.prepare(names)
         run.compare()
@@ -86,7 +91,15 @@ class _Evaluation:
         self.sets, self.options, self.folder, self.reference, self.progress = sets, options, folder, reference, progress
         fewest = min(len(sets.real_numbers), len(sets.fake_numbers[0]))
         self.setting = Setting(
-            sets.fake.size, sets.fake.channels, fewest, options.published(), options.features, options.torchscript, device, options.seed
+            sets.fake.size,
+            sets.fake.channels,
+            fewest,
+            options.published(),
+            options.features,
+            options.torchscript,
+            device,
+            options.seed,
+            "tf32" if options.precision == "tf32" else "float32",
         )
         self.metrics: list[Metric] = []
         self.spaces: dict[str, Extractor] = {}  # feature spaces of the metric memory
@@ -175,6 +188,8 @@ class _Evaluation:
         card, fake, real = self.card, self.fakes[0][HASHES.name], self.real[HASHES.name]
         if changes := self.options.deviations():
             card.warnings.append(f"not the protocol {self.options.protocol}: {', '.join(changes)}")
+        if self.options.precision != "float32":
+            card.warnings.append(f"computed in {self.options.precision}: compare with numbers of the same precision")
         for result, metric in ((result, metric) for result in card.results for metric in self.metrics if metric.name == result.name):
             least = min(result.clips["real"], result.clips["fake"])
             if least < metric.published_clips:
@@ -222,5 +237,6 @@ def _settings(sets: Sets, options: EvaluationOptions, device: torch.device) -> d
         "growreel": installed_version("growreel"),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "precision": options.precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
     }

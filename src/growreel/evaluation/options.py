@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from growreel.errors import GrowreelError
 from growreel.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
 from growreel.evaluation.suite import FEATURES, METRICS
+from growreel.runtime.precision import Arithmetic
 
 MEMORY = "memory"
 """The metric that looks at training clips, too; the others compare fake with real ones alone."""
@@ -28,6 +29,8 @@ class EvaluationOptions:
         resamples: of the bootstrap; below 2 there are no intervals.
         seed: of everything drawn.
         device: `auto`, or as PyTorch names it.
+        precision: arithmetic of clips that a model makes and of the metrics' networks: `float32`, `tf32` (on a CUDA card), or `bfloat16`
+            for the clips alone, the networks staying in float32.
 
     Raises GrowreelError for a value out of range or a name that is none.
     """
@@ -42,6 +45,7 @@ class EvaluationOptions:
     resamples: int = 25
     seed: int = 0
     device: str = "auto"
+    precision: Arithmetic = "float32"
 
     def __post_init__(self) -> None:
         for name, least in (("clips", 2), ("clip_frames", 1), ("repeats", 1), ("resamples", 0), ("seed", 0)):

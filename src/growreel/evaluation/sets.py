@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
-from growreel.evaluation.clips import ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips, choose_real
+from growreel.evaluation.clips import ARRAY, ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips, choose_real
 from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
 from growreel.models.files import load_generator, newest_model
@@ -19,7 +20,7 @@ from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.sampling import GeneratedClips
 
 SEEDS_APART = 10**6
-"""Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first (in float32)."""
+"""Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Sets:
     real_numbers: list[int]
 
 
-def open_sets(fake: Path, real: Path, training: Path | None, options: EvaluationOptions, device: torch.device, stack: ExitStack) -> Sets:
+def open_sets(
+    fake: Path | NDArray[np.uint8], real: Path, training: Path | None, options: EvaluationOptions, device: torch.device, stack: ExitStack
+) -> Sets:
     """Open everything; stores are closed by `stack`.
 
     Raises GrowreelError if something is not what it should be, sizes or colours differ, or there are fewer clips than were asked for.
@@ -47,20 +50,24 @@ def open_sets(fake: Path, real: Path, training: Path | None, options: Evaluation
     frames = options.clip_frames or protocol.frames
     count, repeats = options.clips or protocol.clips, options.repeats or protocol.repeats
     store = stack.enter_context(ClipStore.open(real))
-    generated = _open_fake(fake, store, frames, count * repeats, options.seed, device, stack)
-    real_clips = _at_size_of(generated, fake, store, frames)
+    generated: ClipSet
+    if isinstance(fake, np.ndarray):
+        generated, name = ArrayClips(fake), ARRAY
+    else:
+        generated, name = _open_fake(fake, store, frames, count * repeats, options, device, stack), str(fake)
+    real_clips = _at_size_of(generated, name, store, frames)
     training_clips = None
     if training is not None:
-        training_clips = _at_size_of(generated, fake, stack.enter_context(ClipStore.open(training)), frames)
+        training_clips = _at_size_of(generated, name, stack.enter_context(ClipStore.open(training)), frames)
     if frames is not None and generated.size.t != frames:
         generated = FirstFrames(generated, frames)
     made = count
     if len(generated) < count * repeats:
         if options.clips is not None or repeats > 1:
-            raise GrowreelError(f"--clips {count} --repeats {repeats}: {fake} has {len(generated)} clips, needed are {count * repeats}")
+            raise GrowreelError(f"--clips {count} --repeats {repeats}: {name} has {len(generated)} clips, needed are {count * repeats}")
         made = len(generated)
     if min(made, len(real_clips)) < 2:
-        raise GrowreelError(f"{fake}: {made} clips, {real}: {len(real_clips)} clips; a distribution needs at least 2 of each")
+        raise GrowreelError(f"{name}: {made} clips, {real}: {len(real_clips)} clips; a distribution needs at least 2 of each")
     order = np.arange(len(generated))
     if not isinstance(generated, GeneratedClips):  # files have an order that may mean something
         order = keyed_rng(Purpose.EVALUATION, options.seed, 6).permutation(len(generated))
@@ -73,12 +80,14 @@ def open_sets(fake: Path, real: Path, training: Path | None, options: Evaluation
     )
 
 
-def _open_fake(path: Path, real: ClipStore, frames: int | None, count: int, seed: int, device: torch.device, stack: ExitStack) -> ClipSet:
+def _open_fake(
+    path: Path, real: ClipStore, frames: int | None, count: int, options: EvaluationOptions, device: torch.device, stack: ExitStack
+) -> ClipSet:
     """What FAKE is: by what lies there, not by its name alone."""
     if path.suffix == ".npy":
         return ArrayClips(path)
     if path.suffix == ".safetensors" or (path / "models").is_dir():
-        return _open_model(path, count, seed, device)
+        return _open_model(path, count, options, device)
     if (path / INDEX).is_file():
         return StoreClips(stack.enter_context(ClipStore.open(path)))
     if path.is_dir():
@@ -88,36 +97,35 @@ def _open_fake(path: Path, real: ClipStore, frames: int | None, count: int, seed
     raise GrowreelError(f"{path}: is no model file (.safetensors), run folder, clip store, folder of videos or .npy of clips")
 
 
-def _open_model(path: Path, count: int, seed: int, device: torch.device) -> GeneratedClips:
+def _open_model(path: Path, count: int, options: EvaluationOptions, device: torch.device) -> GeneratedClips:
     file = newest_model(path) if path.is_dir() else path
-    model = load_generator(file)
-    model.generator.to(device)
+    model = load_generator(file, device)
     channels = model.config.network.image_channels
     assert channels is not None  # training settles it
     facts = {"path": str(file), "sha256": file_checksum(file), "clips shown": model.clips_shown, "stage": str(model.size)}
-    return GeneratedClips(model.generator, model.position, channels, count, seed * SEEDS_APART, facts)
+    return GeneratedClips(model.generator, model.position, channels, count, options.seed * SEEDS_APART, facts, options.precision)
 
 
-def _at_size_of(fake: ClipSet, path: Path, store: ClipStore, frames: int | None) -> ClipSet:
+def _at_size_of(fake: ClipSet, name: str, store: ClipStore, frames: int | None) -> ClipSet:
     """Clips of a store at the size of the fakes.
 
     A model at a stage of its growth has learnt fewer frames as its plan made them, so that is what it is held against. Of files it is not
     known how frames were left out: they must have as many as the store's clips, or the first few of both are compared.
     """
     if fake.channels != store.channels:
-        raise GrowreelError(f"{path}: has {fake.channels} colour channels, {store.path} {store.channels}; prepare again with --colors")
+        raise GrowreelError(f"{name}: has {fake.channels} colour channels, {store.path} {store.channels}; prepare again with --colors")
     plan = fake.generator.plan if isinstance(fake, GeneratedClips) else None
     size = fake.size._replace(t=store.size.t) if plan is None else fake.size
     if any(have % want for have, want in zip(store.size, size, strict=True)):
         raise GrowreelError(
-            f"{path}: has clips of {fake.size}, which do not go evenly into {store.size} of {store.path}; "
+            f"{name}: has clips of {fake.size}, which do not go evenly into {store.size} of {store.path}; "
             f"run prepare again with --size {fake.size}"
         )
     clips: ClipSet = StoreClips(store, Size(*size), "average" if plan is None else plan.time_reduction)
     if frames is None and fake.size.t != size.t:
         shorter = min(fake.size.t, size.t)
         raise GrowreelError(
-            f"{path}: has clips of {fake.size.t} frames, {store.path} of {size.t}; compare the first {shorter} of both with "
+            f"{name}: has clips of {fake.size.t} frames, {store.path} of {size.t}; compare the first {shorter} of both with "
             f"--clip-frames {shorter}, or run prepare again with --size {fake.size}"
         )
     return clips if frames is None or clips.size.t == frames else FirstFrames(clips, frames)

@@ -26,6 +26,7 @@ from growreel.evaluation.metrics.motion import Motion
 from growreel.evaluation.metrics.sliced import SlicedWasserstein
 from growreel.evaluation.protocols import Protocol
 from growreel.growth import Size
+from growreel.runtime.precision import Arithmetic
 
 PATCHES = 2**15
 """Patches per pyramid level and set that the sliced Wasserstein distance aims at."""
@@ -52,6 +53,7 @@ class Setting:
         torchscript: an I3D in TorchScript, to be used in place of the weights folder's.
         device: where networks run.
         seed: of patch positions, directions and chosen samples.
+        arithmetic: of the networks.
         built: feature extractors by name, so that metrics which share a network load it once.
     """
 
@@ -63,6 +65,7 @@ class Setting:
     torchscript: str | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
+    arithmetic: Arithmetic = "float32"
     built: dict[str, Extractor] = field(default_factory=dict)
 
 
@@ -119,9 +122,11 @@ def _build_extractor(name: str, setting: Setting) -> Extractor:
             if setting.size.t < I3DLogits.LEAST_FRAMES:
                 raise LeftOut(f"I3D needs clips of at least {I3DLogits.LEAST_FRAMES} frames, these have {setting.size.t}")
             file = _weights("i3d-kinetics400", setting)
-            return I3DLogits(file, setting.protocol.fvd_resize, setting.device, torchscript=setting.torchscript is not None)
+            scripted = setting.torchscript is not None
+            return I3DLogits(file, setting.protocol.fvd_resize, setting.device, scripted, setting.arithmetic)
         case "inception-2048" | "inception-768":
-            return InceptionFeatures(_weights(name, setting), 2048 if name == "inception-2048" else 768, setting.device)
+            features: Literal[768, 2048] = 2048 if name == "inception-2048" else 768
+            return InceptionFeatures(_weights(name, setting), features, setting.device, setting.arithmetic)
         case "pixels":
             return PixelFeatures()
     raise GrowreelError(f"--features {name}: there is no such feature space; choose from {', '.join(FEATURES)}")
@@ -165,7 +170,7 @@ def _inception_score(setting: Setting) -> Metric:
         "is",
         "video Inception Score, C3D of UCF-101 (Saito et al. 2017)",
         "higher",
-        C3DProbabilities(network, mean, setting.protocol.is_frames, setting.device),
+        C3DProbabilities(network, mean, setting.protocol.is_frames, setting.device, setting.arithmetic),
         InceptionScore,
         published_clips=2048,
     )

@@ -128,4 +128,5 @@ def _orthogonal_factor(matrices: Tensor) -> Tensor:
     """
     wide = matrices.double()
     lower, _ = torch.linalg.cholesky_ex(wide.mT @ wide)
-    return torch.linalg.solve_triangular(lower.mT, wide, upper=True, left=False).to(matrices.dtype)
+    orthogonal: Tensor = torch.linalg.solve_triangular(lower.mT, wide, upper=True, left=False)
+    return orthogonal.to(matrices.dtype)

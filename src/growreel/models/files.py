@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,6 +17,7 @@ from growreel.config import Config, from_dict, to_yaml
 from growreel.errors import GrowreelError
 from growreel.growth import Position, Size
 from growreel.models import Generator, build_generator
+from growreel.runtime.distributed import pick_device
 
 FORMAT = "growreel-generator-1"
 PRETRAINED = Path(str(resources.files("growreel"))) / "pretrained"
@@ -71,11 +73,17 @@ def save_model(path: Path, generator: Generator, config: Config, clips_shown: in
         raise GrowreelError(f"{path}: the model file could not be written ({error}); make room and run the same command") from error
 
 
-def load_generator(path: str | Path) -> LoadedGenerator:
-    """Load a model file, the newest one of a run folder, or a model that comes with growreel by its name, on the CPU.
+def load_generator(path: str | Path, device: str | torch.device = "cpu") -> LoadedGenerator:
+    """Load a model file, the newest one of a run folder, or a model that comes with growreel by its name.
 
-    Raises GrowreelError if there is no such file or it is not a growreel model file.
+    Args:
+        path: the file, the folder, or the name.
+        device: where its clips are to be made, as PyTorch names it; `auto` takes a CUDA card where there is one.
+
+    Raises:
+        GrowreelError: there is no such file, it is not a growreel model file, or the device is not usable here.
     """
+    device = pick_device(str(device), "device")
     path = Path(path)
     if not path.exists() and str(path) in pretrained_names():
         path = PRETRAINED / f"{path}.safetensors"
@@ -106,7 +114,7 @@ def load_generator(path: str | Path) -> LoadedGenerator:
         raise GrowreelError(f"{path}: its weights do not fit its own configuration ({error})") from error
     position = json.loads(header["position"])
     return LoadedGenerator(
-        generator=generator.eval().requires_grad_(False),
+        generator=generator.to(device).eval().requires_grad_(False),
         config=config,
         position=Position(position["stage"], position["phase"], position["alpha"]),
         clips_shown=position["clips_shown"],

@@ -86,11 +86,17 @@ def leaky_pixel_norm_(x_NCTHW: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """From and to channels-last, as everything here; without oneDNN, as it convolves small clips that come alone, PyTorch leaves that
-    layout."""
+    """From and to channels-last, as everything here.
+
+    PyTorch leaves oneDNN alone where a small float32 clip comes alone, which takes up to 2.6 times as long: 128 channels of 8x16x16.
+    """
     layout, padding = torch.channels_last_3d, [geometry.padding] * 3
     x = x.contiguous(memory_format=layout)
-    y = torch.convolution(x, weight, bias, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1)
+    alone = len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32
+    if alone and not geometry.transposed and torch.backends.mkldnn.is_available():
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, geometry.stride, (1, 1, 1), 1, "none", [], "")
+    else:
+        y = torch.convolution(x, weight, bias, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1)
     return y.contiguous(memory_format=layout)
 
 

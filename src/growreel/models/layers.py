@@ -59,34 +59,65 @@ def minibatch_stddev(x_NCTHW: Tensor, group_size: int = 4, eps: float = 1e-8, pa
     return mapped.contiguous(memory_format=torch.channels_last_3d)
 
 
-def widen_kernel(weight: Tensor, scale: Size) -> Tensor:
-    """Convolve a kernel [o, i, 3, 3, 3] with a box of `scale` (1 or 2) voxels: sizes 3 become 4 along the scaled axes."""
-    for axis, factor in enumerate(scale, start=2):
-        if factor == 2:
-            before = [0, 0] * (weight.dim() - 1 - axis)  # F.pad counts axes from the last
-            weight = F.pad(weight, [*before, 0, 1]) + F.pad(weight, [*before, 1, 0])
-    return weight
+Taps = tuple[float, ...]
+"""A filter along one axis, as what its taps weigh."""
 
 
-def upsample_conv3d(x_NCTHW: Tensor, weight: Tensor, bias: Tensor, scale: Size, product_dtype: torch.dtype | None = None) -> Tensor:
-    """`conv3d(upsample(x, scale), weight, bias, padding=1)` without the large intermediate.
+class KernelFilter(nn.Module):
+    """Convolves kernels [o, i, 3, 3, 3] with a separable filter: one product with a constant matrix.
 
-    As one transposed convolution: 8 taps per output voxel instead of 27 when all axes grow, 12 when two do.
+    A convolution before or after a fixed filter is one convolution whose kernel is the full convolution of both. Along one axis that is
+    linear in the three weights, a matrix (`filter_matrix`); the matrix of all axes, 27 weights to the filtered kernel's taps, is the
+    Kronecker product of theirs. Derivatives of every order are products with the same matrix. The result is channels-last, as
+    convolutions take it.
+
+    Args:
+        filters: one for frames, rows and columns, such as a box (1, 1), or (1, 3, 3, 1) for a smoother one; (1,) leaves the axis as it is.
+        transposed: make kernels of transposed convolutions, [i, o, ...]: turned round along all axes before they are filtered.
     """
-    kernel = widen_kernel(weight.flip(2, 3, 4).transpose(0, 1), scale)
-    return convolution(x_NCTHW, kernel, bias, Geometry(stride=scale, transposed=True), product_dtype)
+
+    matrix: Tensor
+
+    def __init__(self, filters: tuple[Taps, Taps, Taps], transposed: bool = False) -> None:
+        super().__init__()
+        self.taps, self.transposed = tuple(3 + len(each) - 1 for each in filters), transposed
+        t, h, w = map(filter_matrix, filters)
+        matrix = torch.kron(torch.kron(t, h), w)
+        self.register_buffer("matrix", matrix.flip(1) if transposed else matrix, persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        columns = weight.flatten(2).permute(1, 2, 0) if self.transposed else weight.flatten(2).mT  # [i, 27, o] or [o, 27, i]
+        kernel: Tensor = (self.matrix @ columns).unflatten(1, self.taps)
+        return kernel.movedim(-1, 1)
 
 
-def conv3d_downsample(x_NCTHW: Tensor, weight: Tensor, bias: Tensor, scale: Size, product_dtype: torch.dtype | None = None) -> Tensor:
-    """`downsample(conv3d(x, weight, bias, padding=1), scale)` as one strided convolution, the mirror of `upsample_conv3d`."""
-    return convolution(x_NCTHW, widen_kernel(weight, scale) / scale.voxels, bias, Geometry(stride=scale), product_dtype)
+def filter_matrix(taps: Taps, kernel_size: int = 3) -> Tensor:
+    """Matrix [kernel_size + len(taps) - 1, kernel_size] that takes a column of weights to its full convolution with the taps.
+
+    Column j holds the taps from row j on: weight j contributes to as many places as the filter is long.
+    """
+    matrix = torch.zeros(kernel_size + len(taps) - 1, kernel_size)
+    for column in range(kernel_size):
+        matrix[column : column + len(taps), column] = torch.tensor(taps)
+    return matrix
+
+
+def _repeat(scale: Size) -> tuple[Taps, Taps, Taps]:
+    """Filters that make a convolution of `scale` times repeated voxels out of one of voxels between zeros."""
+    return (1.0,) * scale.t, (1.0,) * scale.h, (1.0,) * scale.w
+
+
+def _average(scale: Size) -> tuple[Taps, Taps, Taps]:
+    """Filters that average over `scale` voxels."""
+    return (1 / scale.t,) * scale.t, (1 / scale.h,) * scale.h, (1 / scale.w,) * scale.w
 
 
 class EqualizedConv3d(nn.Module):
     """3-D convolution with bias and 'same' zero padding; [n, c_in, t, h, w] -> [n, c_out, t, h, w] in the precision of its input.
 
     Kernel size 3 or 1. With `up` the input is first repeated, with `down` the output is averaged, by 1 or 2 along each axis
-    (kernel size 3 only).
+    (kernel size 3 only). Either is one convolution with stride and a kernel of up to 4x4x4, without the large intermediate: per voxel of
+    the large side 8 products instead of 27 when all axes change, 12 when two do.
     """
 
     def __init__(
@@ -103,6 +134,10 @@ class EqualizedConv3d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_scale = gain / math.sqrt(in_channels * kernel_size**3)
         self.kernel_size, self.up, self.down = kernel_size, up, down
+        if up is not None:
+            self.resampling = KernelFilter(_repeat(up), transposed=True)
+        elif down is not None:
+            self.resampling = KernelFilter(_average(down))
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
         """`product_dtype`: precision of the products in backward passes, see `functions.convolution`."""
@@ -110,9 +145,9 @@ class EqualizedConv3d(nn.Module):
         if self.kernel_size == 1:
             return _pointwise(x_NCTHW, weight, self.bias)
         if self.up is not None:
-            return upsample_conv3d(x_NCTHW, weight, self.bias, self.up, product_dtype)
+            return convolution(x_NCTHW, self.resampling(weight), self.bias, Geometry(stride=self.up, transposed=True), product_dtype)
         if self.down is not None:
-            return conv3d_downsample(x_NCTHW, weight, self.bias, self.down, product_dtype)
+            return convolution(x_NCTHW, self.resampling(weight), self.bias, Geometry(stride=self.down), product_dtype)
         return convolution(x_NCTHW, weight, self.bias, Geometry(), product_dtype)
 
 

@@ -1,25 +1,121 @@
-"""What a device is asked for: which arithmetic, and whether steps are compiled."""
+"""The only file that decides arithmetic: float32, TF32 or bfloat16, cuDNN's choice of kernels, and whether steps are compiled.
+
+PyTorch's own default lets a CUDA card's convolutions round their operands to TF32 (10 bits instead of 23) while matrix products do not,
+and every library may change either. So whatever computes something that is kept does it inside `use_arithmetic`, and says which it was.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 import torch
 
 from growreel.config import Precision, TrainingConfig
+from growreel.errors import GrowreelError
+
+Arithmetic = Literal["float32", "tf32", "bfloat16"]
+"""`float32`: every product in full. `tf32`: products of float32 numbers on a CUDA card rounded to TF32. `bfloat16`: the networks' blocks in
+bfloat16, everything else as in `float32`."""
 
 LEAST_GAIN = 1.2
 """How many times as fast bfloat16 must be to be taken; with less, noise would decide, and one run might not be like the next."""
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["float64", "float32", "bfloat16"]:
-    """`auto` is bfloat16 where it is faster.
+@contextmanager
+def use_arithmetic(name: Arithmetic, *, repeatable: bool = False, fastest: bool = False) -> Iterator[Arithmetic]:
+    """Compute float32 products as `name` says inside, on cards and CPUs, and leave all settings as they were found.
 
-    On a card that is where the hardware has it. On a CPU the instructions alone do not say it (of two CPUs with avx512_bf16 one
+    The settings are the process's, so other threads see them, too. bfloat16 is not a setting but a dtype, see `dtype_of`; asked for here,
+    it keeps what stays float32 from becoming less.
+
+    Args:
+        name: the arithmetic; the same is yielded, to be written down.
+        repeatable: on a card take convolutions by rule and only those that give the same bits every time, not the fastest by stopwatch.
+        fastest: on a card time the ways of convolving at the first clip of every shape and keep the fastest.
+    """
+    found, cudnn = _settings(), torch.backends.cudnn
+    kernels = cudnn.benchmark, cudnn.deterministic
+    try:
+        set_arithmetic(name)
+        if repeatable or fastest:
+            cudnn.benchmark, cudnn.deterministic = fastest, repeatable
+        yield name
+    finally:
+        _restore(found)
+        cudnn.benchmark, cudnn.deterministic = kernels
+
+
+def set_arithmetic(name: Arithmetic, *, fastest: bool = False) -> None:
+    """Compute float32 products as `name` says from now on: for a process that does nothing else. `fastest` as in `use_arithmetic`."""
+    if fastest:
+        torch.backends.cudnn.benchmark = True
+    less = name == "tf32"
+    torch.backends.cudnn.allow_tf32 = less
+    torch.set_float32_matmul_precision("high" if less else "highest")
+    for place in _card_places():  # by the newer names too, and after the older: a place that is not set takes what its parent says
+        place.fp32_precision = "tf32" if less else "ieee"
+    for place in _cpu_places():
+        place.fp32_precision = "ieee"
+
+
+def _card_places() -> list[Any]:
+    """Where PyTorch (2.9 and later) keeps the arithmetic of float32 products on cards."""
+    backends: Any = torch.backends  # PyTorch's types lack some of these
+    return [backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul]
+
+
+def _cpu_places() -> list[Any]:
+    """The same on CPUs: oneDNN's, which could be bfloat16."""
+    backends: Any = torch.backends
+    return [backends.mkldnn.conv, backends.mkldnn.matmul]
+
+
+def _settings() -> tuple[bool | None, str | None, list[str]]:
+    """By the older names, None where PyTorch refuses to tell because the newer ones disagree; and by the newer ones."""
+    try:
+        convolutions: bool | None = torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        convolutions = None
+    try:
+        products: str | None = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        products = None
+    return convolutions, products, [place.fp32_precision for place in (*_card_places(), *_cpu_places())]
+
+
+def _restore(found: tuple[bool | None, str | None, list[str]]) -> None:
+    convolutions, products, values = found
+    if convolutions is not None:
+        torch.backends.cudnn.allow_tf32 = convolutions
+    if products is not None:
+        torch.set_float32_matmul_precision(products)
+    for place, value in zip((*_card_places(), *_cpu_places()), values, strict=True):
+        place.fp32_precision = value
+
+
+def named_arithmetic(name: str, flag: str, device: torch.device) -> Arithmetic:
+    """`name` as an arithmetic for what is kept: samples and figures.
+
+    Raises GrowreelError, naming `flag`, for `auto` (a stopwatch would decide about pixels), for tf32 without a CUDA card, and for a name
+    that is none.
+    """
+    if name not in get_args(Arithmetic):
+        raise GrowreelError(f"{flag} {name}: must be {', '.join(get_args(Arithmetic))}; it is not chosen by speed, so that results repeat")
+    if name == "tf32" and device.type != "cuda":
+        raise GrowreelError(f"{flag} tf32: is arithmetic of CUDA cards, and this is {device.type}; use float32")
+    return cast(Arithmetic, name)
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["float64", "float32", "tf32", "bfloat16"]:
+    """The precision of training on a device, where `auto` is bfloat16 if that is faster.
+
+    On a card it is where the hardware has it. On a CPU the instructions alone do not say it (of two CPUs with avx512_bf16 one
     convolved at twice the rate of float32, the other at half; docs/log.md), so a convolution is timed, once a process.
     """
     if precision != "auto":
@@ -49,6 +145,12 @@ def bfloat16_gain(rounds: int = 5) -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
+def training_arithmetic(training: TrainingConfig) -> Arithmetic:
+    """What training asks of float32 products, for settings whose precision is resolved."""
+    tf32 = training.precision == "tf32" or (training.precision == "bfloat16" and training.penalty_precision == "tf32")
+    return "tf32" if tf32 else "float32"
+
+
 def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["on", "off"]:
     """`auto` is on for a CUDA card where its compiler is installed. On a CPU graphs take long to compile for what they save."""
     if training.compile != "auto":
@@ -57,11 +159,12 @@ def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["
 
 
 def resolve_training(training: TrainingConfig, device: torch.device) -> TrainingConfig:
-    """With both settled for the device."""
+    """The settings of training with `precision` and `compile`, where they are `auto`, replaced by what suits the device."""
     precision, compiled = resolve_precision(training.precision, device), resolve_compile(training, device)
     return dataclasses.replace(training, precision=precision, compile=compiled)
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """Of the blocks' arithmetic."""
-    return {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[resolve_precision(precision, device)]
+    """The dtype in which blocks compute when training with a precision on a device."""
+    resolved = resolve_precision(precision, device)
+    return {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(resolved, torch.float32)

@@ -26,7 +26,7 @@ class ReleasedAdam(torch.optim.Adam):
         self._steps += 1
         for group in self.param_groups:
             group["eps"] = self._eps / math.sqrt(1 - group["betas"][1] ** self._steps)
-        return super().step(closure)  # type: ignore[arg-type]
+        return super().step(closure)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As of any optimiser. The number of steps is the most that a parameter has had."""

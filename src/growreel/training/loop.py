@@ -22,6 +22,7 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.runtime import distributed
 from growreel.runtime.memory import keep_freed_memory, peak_memory
+from growreel.runtime.precision import training_arithmetic, use_arithmetic
 from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
@@ -73,7 +74,6 @@ def train(
     distributed.setup(device)
     if device.type == "cpu":
         keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would make "float32" convolutions on CUDA something less
     with ClipStore.open(store_path) as store:
         run = RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
@@ -93,7 +93,8 @@ def train(
             world_size=distributed.world_size(),
         )
         try:
-            return _Loop(run, config, state, batches, store, progress).run_to_end()
+            with use_arithmetic(training_arithmetic(config.training), fastest=True):
+                return _Loop(run, config, state, batches, store, progress).run_to_end()
         finally:
             batches.close()
             distributed.shutdown()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from growreel.evaluation.extractors import c3d, i3d, inception
 from growreel.evaluation.extractors.weights import WeightsFile
+from growreel.runtime.precision import Arithmetic, use_arithmetic
 
 CUDA_SHARE = 0.25
 """Of a card's memory, for activations."""
@@ -32,21 +33,30 @@ class InceptionFeatures:
 
     LOAD = Load(40 * 2**20, cpu_frames=4)
 
-    def __init__(self, weights: WeightsFile, features: Literal[768, 2048], device: torch.device) -> None:
+    def __init__(
+        self, weights: WeightsFile, features: Literal[768, 2048], device: torch.device, arithmetic: Arithmetic = "float32"
+    ) -> None:
         self.name = f"inception-{features}"
-        self._weights, self._device = weights, device
+        self._weights, self._device, self._arithmetic = weights, device, arithmetic
         self._network = _placed(inception.load(weights.path, features), device, torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
         frames = clips.reshape(-1, *clips.shape[2:])
         images = (inception.resize(_images(part, self._device)) for part in _parts(frames, 1, self.LOAD, self._device))
-        parts = [self._network(each.contiguous(memory_format=torch.channels_last)) for each in images]
+        with use_arithmetic(self._arithmetic, repeatable=True):
+            parts = [self._network(each.contiguous(memory_format=torch.channels_last)) for each in images]
         return _rows(parts).reshape(*clips.shape[:2], -1)
 
     def describe(self) -> dict[str, Any]:
         resize = f"{inception.SIDE}x{inception.SIDE}, bilinear on TensorFlow 1's grid, no antialiasing"
-        return {"network": "Inception-v3 2015-12-05", **self._weights.describe(), "resize": resize, "value range": "(x - 128) / 128"}
+        return {
+            "network": "Inception-v3 2015-12-05",
+            **self._weights.describe(),
+            "resize": resize,
+            "value range": "(x - 128) / 128",
+            "precision": self._arithmetic,
+        }
 
 
 class I3DLogits:
@@ -55,9 +65,16 @@ class I3DLogits:
     LEAST_FRAMES = i3d.LEAST_FRAMES
     LOAD = Load(20 * 2**20, cpu_frames=64)
 
-    def __init__(self, weights: WeightsFile, resize: Literal["stretch", "crop"], device: torch.device, torchscript: bool = False) -> None:
+    def __init__(
+        self,
+        weights: WeightsFile,
+        resize: Literal["stretch", "crop"],
+        device: torch.device,
+        torchscript: bool = False,
+        arithmetic: Arithmetic = "float32",
+    ) -> None:
         self.name = "i3d"
-        self._weights, self._resize, self._device = weights, resize, device
+        self._weights, self._resize, self._device, self._arithmetic = weights, resize, device, arithmetic
         self._network: Callable[[Tensor], Tensor] = (
             i3d.load_torchscript(weights.path, device) if torchscript else _placed(i3d.load(weights.path), device, torch.channels_last_3d)
         )
@@ -66,12 +83,19 @@ class I3DLogits:
     def __call__(self, clips: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.float32]:
         pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(clips, clips.shape[1], self.LOAD, self._device))
         prepared = (i3d.frames_for_i3d(part, self._resize) for part in pixels)
-        return _rows([self._network(each.contiguous(memory_format=torch.channels_last_3d)) for each in prepared])
+        with use_arithmetic(self._arithmetic, repeatable=True):
+            return _rows([self._network(each.contiguous(memory_format=torch.channels_last_3d)) for each in prepared])
 
     def describe(self) -> dict[str, Any]:
         how = "both sides" if self._resize == "stretch" else "shorter side, middle cut out"
         resize = f"{i3d.SIDE}x{i3d.SIDE}, {how}, bilinear with half-pixel centres, no antialiasing"
-        return {"network": "I3D RGB Kinetics-400", **self._weights.describe(), "resize": resize, "value range": "-1 to 1"}
+        return {
+            "network": "I3D RGB Kinetics-400",
+            **self._weights.describe(),
+            "resize": resize,
+            "value range": "-1 to 1",
+            "precision": self._arithmetic,
+        }
 
 
 class C3DProbabilities:
@@ -80,9 +104,16 @@ class C3DProbabilities:
     FRAMES = c3d.FRAMES
     LOAD = Load(10 * 2**20, cpu_frames=64)
 
-    def __init__(self, weights: WeightsFile, mean: WeightsFile, protocol: Literal["tgan", "tganv2"], device: torch.device) -> None:
+    def __init__(
+        self,
+        weights: WeightsFile,
+        mean: WeightsFile,
+        protocol: Literal["tgan", "tganv2"],
+        device: torch.device,
+        arithmetic: Arithmetic = "float32",
+    ) -> None:
         self.name = f"c3d-{protocol}"
-        self._weights, self._mean_file, self._protocol, self._device = weights, mean, protocol, device
+        self._weights, self._mean_file, self._protocol, self._device, self._arithmetic = weights, mean, protocol, device, arithmetic
         self._network = _placed(c3d.load(weights.path), device, torch.channels_last_3d)
         self._mean = c3d.load_mean(mean.path).to(device)
 
@@ -91,7 +122,8 @@ class C3DProbabilities:
         first = clips[:, : self.FRAMES]
         pixels = (torch.from_numpy(part).to(self._device).float() for part in _parts(first, self.FRAMES, self.LOAD, self._device))
         prepared = (c3d.clips_for_c3d(part, self._mean, self._protocol) for part in pixels)
-        return _rows([self._network(each.contiguous(memory_format=torch.channels_last_3d)) for each in prepared])
+        with use_arithmetic(self._arithmetic, repeatable=True):
+            return _rows([self._network(each.contiguous(memory_format=torch.channels_last_3d)) for each in prepared])
 
     def describe(self) -> dict[str, Any]:
         resize = {
@@ -105,6 +137,7 @@ class C3DProbabilities:
             "resize": resize,
             "value range": "128 (x / 127.5 - 1) + 128, blue first, less the mean clip",
             "frames": self.FRAMES,
+            "precision": self._arithmetic,
         }
 
 
