@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position, Size
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
-from growreel.runtime.durable import writing
+from growreel.runtime.durable import replacing, writing
 from growreel.runtime.precision import dtype_of
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
@@ -209,14 +208,9 @@ def write_samples(
 
 def _write_array(path: Path, clips: Iterable[NDArray[np.uint8]], count: int) -> None:
     """One array file from clips that never are in memory all together; whole or not there at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            for number, clip in enumerate(clips):
-                if number == 0:
-                    header = {"descr": np.lib.format.dtype_to_descr(clip.dtype), "fortran_order": False, "shape": (count, *clip.shape)}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(clip.tobytes())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        for number, clip in enumerate(clips):
+            if number == 0:
+                header = {"descr": np.lib.format.dtype_to_descr(clip.dtype), "fortran_order": False, "shape": (count, *clip.shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(clip.tobytes())
