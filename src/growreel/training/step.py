@@ -16,6 +16,7 @@ from growreel.runtime import distributed
 from growreel.runtime.precision import dtype_of
 from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.training.augment import Augmentation
+from growreel.training.average import ema_weight
 from growreel.training.compiled import CompiledFunction
 from growreel.training.gradients import Alpha, DiscriminatorGradients, GeneratorGradients, Gradients, Stats, add
 from growreel.training.state import TrainingState
@@ -77,8 +78,9 @@ def generator_step(state: TrainingState, real: Tensor, position: Position, minib
             add(stats, {name: value.clone() for name, value in of_pass.items()})
     distributed.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
+    weight = ema_weight(config, state.clips_shown, minibatch * config.training.critic_steps)
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.training.ema_decay)
+        torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), weight)
     return stats
 
 
