@@ -25,11 +25,18 @@ def setup(device: torch.device) -> None:
     """Join the process group that torchrun describes in the environment; without torchrun do nothing."""
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _made_here.append(dist.group.WORLD)
+
+
+_made_here: list[Any] = []
+"""The process group that `setup` has made, if it has made one."""
 
 
 def shutdown() -> None:
-    if dist.is_initialized():
+    """Leave the process group that `setup` joined; one that the caller had made before stays as it is."""
+    if _made_here and dist.is_initialized() and dist.group.WORLD is _made_here[-1]:
         dist.destroy_process_group()
+    _made_here.clear()
 
 
 def rank() -> int:
