@@ -1,16 +1,19 @@
-"""Kill a small training run before every file-system call that it makes, resume it, and compare with a run that nobody disturbed.
+"""Stop a small training run before every change that it makes to a file, resume it, and compare with a run that nobody disturbed.
 
-    python benchmarks/reliability/kill_points.py                 # every 10th call, about two minutes
+    python benchmarks/reliability/kill_points.py                 # every 10th change, under a minute
     python benchmarks/reliability/kill_points.py --every 1 --out kill_points.json
+    python benchmarks/reliability/kill_points.py --every 1 --how full
 
-Each run is a forked process that is killed by SIGKILL just before its n-th change of a file in the run folder (open for writing, rename,
-mkdir, remove). The same run then goes on to its end. What counts: models, samples, newest checkpoint and statistics (without times) are
-those of the undisturbed run, to the byte, and nothing is left over.
+Each run is a forked process. Before its n-th change of a file in the run folder (open for writing, rename, mkdir, remove) it is killed by
+SIGKILL, or, with `--how full`, the disk takes nothing more from then on and the process has to end with a GrowreelError. The same run
+then goes on to its end. What counts: models, samples, newest checkpoint and statistics (without times) are those of the undisturbed run,
+to the byte, and nothing is left over.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -26,6 +29,7 @@ import torch
 from growreel.config import Config, from_dict
 from growreel.data.shapes import shape_clips
 from growreel.data.writer import write_store
+from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.runtime.durable import replace_text
 from growreel.training.loop import train
@@ -33,6 +37,9 @@ from growreel.training.stats import read_lines
 
 TIMES = ("time", "clips_per_second", "peak_memory_bytes", "seconds")
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
+REMOVALS = ("os.remove", "os.rmdir")
+HOW = ("kill", "full")
+REFUSED, CRASHED = 3, 4
 
 
 def small_config() -> Config:
@@ -68,39 +75,46 @@ def changes_of_files(event: str, arguments: tuple[Any, ...], folder: str) -> boo
 
 def count_changes(store: Path, run: Path) -> int:
     """Train once in a forked process; how many changes it makes."""
-    return _forked(store, run, kill_before=None)
+    return _forked(store, run, None, "kill")
 
 
-def train_until_killed(store: Path, run: Path, kill_before: int) -> bool:
-    """Train in a forked process that dies just before its n-th change, counted from 1. Whether it was killed."""
-    return _forked(store, run, kill_before) == -signal.SIGKILL
+def train_until_stopped(store: Path, run: Path, point: int, how: str) -> bool:
+    """Train in a forked process that is stopped just before its n-th change, counted from 1. Whether it ended as it has to then."""
+    return _forked(store, run, point, how) == (-signal.SIGKILL if how == "kill" else -REFUSED)
 
 
-def _forked(store: Path, run: Path, kill_before: int | None) -> int:
-    """The number of changes if the process came to its end, else minus the signal that ended it."""
+def _forked(store: Path, run: Path, point: int | None, how: str) -> int:
+    """The number of changes if the process came to its end, else minus its exit code or the signal that ended it."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        code, count = CRASHED, 0
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            if changes_of_files(event, arguments, str(run)):
+                count += 1
+                if point is None or count < point:
+                    return
+                if how == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if event not in REMOVALS:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
         try:
-            count = 0
-
-            def hook(event: str, arguments: tuple[Any, ...]) -> None:
-                nonlocal count
-                if changes_of_files(event, arguments, str(run)):
-                    count += 1
-                    if count == kill_before:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
             sys.addaudithook(hook)
             train(store, run, small_config(), progress=False)
             os.write(writer, str(count).encode())
+            code = 0
+        except GrowreelError:
+            code = REFUSED
         finally:
-            os._exit(0)
+            os._exit(code)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         said = stream.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return int(said) if status == 0 and said else status
+    return int(said) if status == 0 else -abs(status)
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -120,26 +134,28 @@ def differences(run: Path, expected: dict[str, Any]) -> list[str]:
     return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
 
 
-def survey(store: Path, folder: Path, points: Iterable[int]) -> dict[str, Any]:
-    """Kill and resume at each of the points; which of them left a difference, and what."""
+def survey(store: Path, folder: Path, points: Iterable[int], how: str = "kill") -> dict[str, Any]:
+    """Stop and resume at each of the points; how often that was possible, which of them left a difference, and what."""
     train(store, folder / "whole", small_config(), progress=False)
-    expected, killed, wrong = outcome(folder / "whole"), 0, {}
+    expected, stopped, wrong = outcome(folder / "whole"), 0, {}
     for point in points:
-        run = folder / "killed"
-        killed += train_until_killed(store, run, point)
+        run = folder / "stopped"
+        if train_until_stopped(store, run, point, how):
+            stopped += 1
         try:
             train(store, run, small_config(), progress=False)
             if found := differences(run, expected):
                 wrong[point] = found
         except Exception as error:
             wrong[point] = [f"{type(error).__name__}: {error}"]
-        shutil.rmtree(run)
-    return {"killed": killed, "wrong": wrong}
+        shutil.rmtree(run, ignore_errors=True)
+    return {"stopped": stopped, "wrong": wrong}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=10, help="take every n-th kill point")
+    parser.add_argument("--every", type=int, default=10, help="take every n-th change")
+    parser.add_argument("--how", choices=HOW, default="kill", help="SIGKILL, or a full disk")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -147,8 +163,8 @@ def main() -> int:
         folder = Path(name)
         write_store(folder / "store", shape_clips(8, Size(4, 8, 8)), fps=8.0).close()
         changes = count_changes(folder / "store", folder / "counted")
-        figures = {"changes": changes, **survey(folder / "store", folder, range(1, changes + 1, options.every))}
-    print(f"{figures['changes']} changes of files; killed {figures['killed']} times; {len(figures['wrong'])} times something differed")
+        figures = {"changes": changes, **survey(folder / "store", folder, range(1, changes + 1, options.every), options.how)}
+    print(f"{figures['changes']} changes of files; stopped at {figures['stopped']}; {len(figures['wrong'])} times something differed")
     for point, found in figures["wrong"].items():
         print(f"  before change {point}: {', '.join(found)}")
     if options.out is not None:
