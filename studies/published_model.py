@@ -34,7 +34,9 @@ def publish(run: Path, folder: Path) -> None:
     """Copy what belongs into src/growreel/pretrained: the model, now with its licence, its configuration and its statistics."""
     model = load_generator(run)
     name = f"shapes-{model.size}"
-    save_model(folder / f"{name}.safetensors", model.generator, model.config, model.clips_shown, model.fps, license="Apache-2.0")
+    save_model(
+        folder / f"{name}.safetensors", model.generator, model.config, model.clips_shown, model.fps, license="Apache-2.0", data=model.data
+    )
     shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
     shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
     for file in ("card.json", "card.md", "judged.json"):

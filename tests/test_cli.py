@@ -188,3 +188,56 @@ def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsy
         with pytest.raises(SystemExit) as stop:
             main(wrong)
         assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--preset", "demo", "--growth.order", "space"], "--growth.order space: has no effect: the plan is written out .*--order makes"),
+        (["--preset", "demo", "--growth.base", "2x4x4"], "--growth.base 2x4x4: has no effect"),
+        (["--preset", "demo", "--growth.fade_clips", "7"], "--growth.fade_clips 7: has no effect: .* every stage there has its own"),
+        (["--preset", "best", "--target", "16x32x32", "--growth.stable_clips", "7"], "--growth.stable_clips 7: has no effect"),
+        (["--stages", "4x4x4,8x8x8", "--growth.order", "joint"], "--growth.order joint: has no effect"),
+        (["--loss.san.gradient_weight", "3"], r"--loss.san.gradient_weight 3.0: has no effect: the loss is swgan \(--loss.name\)"),
+        (["--training.eval_clips", "9"], "--training.eval_clips 9: has no effect: nothing is evaluated"),
+        (["--training.ema_decay", "0.9", "--training.ema_rampup", "0.5"], "--training.ema_rampup 0.5: has no effect"),
+        (["--training.ema_decay", "0.9", "--training.ema_halflife_clips", "500"], "leave one out"),
+    ],
+)
+def test_a_flag_that_cannot_take_effect_says_why(flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(reason, fails(capsys, "plan", *flags))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--preset", "demo", "--growth.learning_rate", "0.02"],
+        ["--preset", "paper", "--growth.fade_clips", "7"],
+        ["--preset", "demo", "--order", "space"],
+        ["--preset", "demo", "--target", "8x16x16", "--growth.order", "space"],
+        ["--preset", "demo", "--target", "8x16x16", "--growth.base", "2x4x4"],
+        ["--target", "32x8x8", "--growth.base", "32x4x4", "--order", "space", "--growth.fade_clips", "7"],
+        ["--preset", "demo", "--training.ema_decay", "0.5"],
+        ["--preset", "paper", "--training.ema_halflife_clips", "500"],
+        ["--preset", "best", "--loss.name", "san", "--loss.san.gradient_weight", "3"],
+        ["--preset", "demo", "--growth.order", "paper", "--training.eval_interval", "5", "--training.eval_clips", "9"],
+    ],
+)
+def test_a_flag_that_takes_effect_is_taken(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *flags]) == 0
+
+
+def test_a_preset_with_another_target_keeps_its_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    def plan(*flags: str) -> tuple[str, str]:
+        assert main(["plan", *flags]) == 0
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    whole, _ = plan("--preset", "best")
+    cut, said = plan("--preset", "best", "--target", "16x32x32")
+    rows, kept = ([line.split() for line in text.splitlines()[1:5]] for text in (whole, cut))
+    assert kept == rows and "clips in all: 220,000" in cut and not said
+    assert "clips in all: 12,000,000" in plan("--preset", "paper", "--target", "32x256x256")[0]
+    larger, said = plan("--preset", "best", "--target", "32x128x128")
+    assert "clips in all: 620,000" in larger
+    assert "does not have take the schedule of the one nearest in size: 32x128x128 that of 16x64x64" in said

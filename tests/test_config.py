@@ -10,7 +10,18 @@ import pytest
 
 from conftest import colored
 from growreel import config as config_module
-from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, paper_minibatch, preset_names, to_yaml
+from growreel.config import (
+    Config,
+    GrowthConfig,
+    StageConfig,
+    from_dict,
+    idle_settings,
+    load_config,
+    load_preset,
+    paper_minibatch,
+    preset_names,
+    to_yaml,
+)
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.models import build_discriminator, build_generator
@@ -143,6 +154,40 @@ def test_config_is_frozen() -> None:
 def test_the_preset_of_the_paper_is_what_the_defaults_are() -> None:
     """Published values: nothing that a later option changed, and the twelve million clips of the paper."""
     paper, faces = load_preset("paper"), load_preset("trailerfaces-256")
-    assert dataclasses.replace(paper, growth=GrowthConfig()) == Config()
+    published = dataclasses.replace(Config().training, ema_decay=0.999)  # per step; today's default counts in clips
+    assert dataclasses.replace(paper, growth=GrowthConfig()) == dataclasses.replace(Config(), training=published)
     assert paper.growth.plan().total_clips == 12_000_000
-    assert dataclasses.replace(faces, training=paper.training) == paper
+    assert dataclasses.replace(faces, training=dataclasses.replace(faces.training, precision="float32")) == paper
+
+
+def test_stages_in_both_plans_keep_the_schedule() -> None:
+    best = load_preset("best").growth
+    cut, taken = best.along([Size(4, 4, 4), Size(8, 8, 8), Size(8, 16, 16), Size(16, 32, 32)])
+    assert cut.plan().stages == best.plan().stages[:4] and not taken
+    longer, taken = best.along([*best.plan().sizes, Size(32, 128, 128)])
+    assert longer.plan().stages[:5] == best.plan().stages and taken == {Size(32, 128, 128): Size(16, 64, 64)}
+    assert longer.plan().stages[5] == dataclasses.replace(best.plan().stages[4], size=Size(32, 128, 128))
+    paper = load_preset("paper").growth
+    assert paper.along(paper.plan().sizes)[0].plan() == paper.plan()
+
+
+def test_a_stage_that_the_preset_lacks_takes_the_nearest_schedule() -> None:
+    """Its falling learning rate only at the end of the plan, and a fade of its own where it took the first stage's lengths."""
+    best = load_preset("best").growth
+    names = "2x4x4 4x4x4 8x8x8 16x8x8 16x16x16 16x32x32 16x64x64 16x64x128"
+    sizes = [Size.parse(name) for name in names.split()]
+    planned, taken = best.along(sizes)
+    assert taken == {sizes[0]: sizes[1], sizes[3]: Size(8, 16, 16), sizes[4]: Size(8, 16, 16), sizes[7]: sizes[6]}
+    stages = planned.plan().stages
+    assert [stage.fade_clips for stage in stages] == [0, 10_000, 10_000, 10_000, 10_000, 20_000, 40_000, 40_000]
+    assert [stage.final_learning_rate for stage in stages[-2:]] == [0.0005, 0.0005]
+    upper = best.along([Size(16, 64, 32), Size(16, 64, 64)])[0].plan().stages
+    assert upper[0].final_learning_rate == upper[0].learning_rate
+
+
+def test_settings_without_effect_are_known_with_their_reason() -> None:
+    idle = idle_settings(load_preset("demo"))
+    assert {"growth.order", "growth.base", "growth.fade_clips", "growth.stable_clips", "loss.san", "training.eval_clips"} <= idle.keys()
+    assert not {"growth.minibatch", "growth.learning_rate", "loss.swgan", "training.ema_rampup"} & idle.keys()
+    assert "growth.fade_clips" not in idle_settings(load_preset("paper")) and "training.ema_rampup" in idle_settings(load_preset("paper"))
+    assert not {name for name in idle_settings(Config()) if name.startswith("growth")}

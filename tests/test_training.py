@@ -79,7 +79,9 @@ def uninterrupted(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_a_run_leaves_what_the_house_plan_says(uninterrupted: Path) -> None:
     assert {path.name for path in uninterrupted.iterdir()} == {
+        ".lock",
         "config.yaml",
+        "data.json",
         "environment.json",
         "stats.jsonl",
         "checkpoints",
@@ -87,7 +89,8 @@ def test_a_run_leaves_what_the_house_plan_says(uninterrupted: Path) -> None:
         "samples",
     }
     assert load_config(uninterrupted / "config.yaml").network.image_channels == 3
-    assert json.loads((uninterrupted / "environment.json").read_text())["torch"] == torch.__version__
+    (start,) = json.loads((uninterrupted / "environment.json").read_text())
+    assert start["torch"] == torch.__version__ and start["clips"] == 0
     assert [path.name for path in list_checkpoints(uninterrupted)] == ["000000100", "000000120"]
     assert sorted(path.stem for path in (uninterrupted / "models").iterdir()) == [f"{n:09d}" for n in range(0, 121, 20)]
     lines = read_lines(uninterrupted / "stats.jsonl")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
-from growreel.runtime.durable import replace_text, writing
+from growreel.runtime.durable import replace_text, replacing, writing
 from growreel.runtime.precision import Arithmetic, named_arithmetic, use_arithmetic
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.runtime.version import installed_version
@@ -295,14 +294,9 @@ def _write_facts_beside(path: Path, facts: dict[str, Any] | None, seeds: Sequenc
 
 def _write_array(path: Path, clips: Iterable[NDArray[np.uint8]], count: int) -> None:
     """One array file from clips that never are in memory all together; whole or not there at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            for number, clip in enumerate(clips):
-                if number == 0:
-                    header = {"descr": np.lib.format.dtype_to_descr(clip.dtype), "fortran_order": False, "shape": (count, *clip.shape)}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(clip.tobytes())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        for number, clip in enumerate(clips):
+            if number == 0:
+                header = {"descr": np.lib.format.dtype_to_descr(clip.dtype), "fortran_order": False, "shape": (count, *clip.shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(clip.tobytes())

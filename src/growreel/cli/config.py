@@ -4,58 +4,100 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, preset_names, to_dict
+from growreel.config import Config, GrowthConfig, check_effects, from_dict, load_config, load_preset, preset_names, to_dict
 from growreel.errors import GrowreelError
+from growreel.growth import Size, ladder
 
 
 def add_config(parser: ArgumentParser, arguments: Sequence[str]) -> None:
     """Flags for every field of Config, with the preset's or file's values as defaults, and short names for the usual ones."""
-    parser.add_argument("--preset", default=None, help=f"start from one of {', '.join(preset_names())}")
+    preset, _ = _named(arguments)
+    parser.add_argument("--preset", default=preset, help=f"start from one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=Path | None, default=None, help="start from a YAML file (a run's config.yaml, say)")
-    parser.add_argument("--target", default=None, help="short for --growth.target; replaces the stages of a preset")
-    parser.add_argument("--order", default=None, choices=["space", "time", "joint", "paper"], help="short for --growth.order")
+    parser.add_argument("--target", default=None, help="size of the finished clips, TxHxW; stages that the preset has keep its schedule")
+    parser.add_argument("--order", default=None, choices=["space", "time", "joint", "paper"], help="what grows first: makes a new plan")
     parser.add_argument("--stages", default=None, help="sizes of a plan written out, 4x4x4,8x8x8,...")
     parser.add_class_arguments(Config)
-    parser.set_defaults(to_dict(_base_config(arguments)))
+    parser.set_defaults(to_dict(_base_config(*_named(arguments))))
 
 
-def _base_config(arguments: Sequence[str]) -> Config:
-    """The configuration that --preset or --config names; it gives the other flags their defaults, so it is looked up first."""
+def _named(arguments: Sequence[str]) -> tuple[str | None, str | None]:
+    """What --preset and --config name; that gives the other flags their defaults, so it is looked up first."""
     scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     scan.add_argument("--preset")
     scan.add_argument("--config")
     try:
         known, _ = scan.parse_known_args(arguments)
     except argparse.ArgumentError:  # a flag without its value: the real parser says so
-        return Config()
-    if known.preset and known.config:
+        return None, None
+    return known.preset, known.config
+
+
+def _base_config(preset: str | None, config: str | None) -> Config:
+    if preset and config:
         raise GrowreelError("--preset and --config: give only one of the two to start from")
-    if known.preset:
-        return load_preset(known.preset)
-    return load_config(Path(known.config)) if known.config else Config()
+    if preset:
+        return load_preset(preset)
+    return load_config(Path(config)) if config else Config()
 
 
 def resolve_config(options: Namespace) -> Config:
-    """The configuration that all flags together give. Raises GrowreelError if they contradict one another."""
+    """The configuration that all flags together give, with those of `train` that are short for fields of `training`.
+
+    Raises GrowreelError if flags contradict one another or one of them cannot take effect.
+    """
+    base = _base_config(options.preset, None if options.config is None else str(options.config))
     names = [field.name for field in dataclasses.fields(Config)]
     tree: dict[str, Any] = {name: value for name, value in options.as_dict().items() if name in names}
+    short = {"clips": options.get("clips"), "eval_interval": options.get("eval_every"), "compile": options.get("compile")}
+    tree["training"] = _one_average({**tree["training"], **{name: value for name, value in short.items() if value is not None}}, base)
     config = from_dict(tree, "command line")
-    growth: GrowthConfig = config.growth
-    if options.stages is not None and (options.target or options.order):
-        raise GrowreelError(f"--stages {options.stages}: says all about the plan; leave --target and --order out")
+    config = dataclasses.replace(config, growth=_growth(options, config.growth))
+    laid_out = {name: getattr(config.growth, name) for name in ("order", "base")} if options.target or options.order else {}
+    check_effects(config, dataclasses.replace(base, growth=dataclasses.replace(base.growth, **laid_out)))
+    return config
+
+
+def _one_average(training: dict[str, Any], base: Config) -> dict[str, Any]:
+    """A half-life given as a flag takes the place of a preset's decay per step, and the other way round."""
+    for given, other in (("ema_halflife_clips", "ema_decay"), ("ema_decay", "ema_halflife_clips")):
+        if training[given] != getattr(base.training, given) and training[other] == getattr(base.training, other):
+            return {**training, other: None}
+    return training
+
+
+def _growth(options: Namespace, growth: GrowthConfig) -> GrowthConfig:
+    """The plan that --stages, or --target and --order, ask for; what stages of a preset are in it keep their schedule."""
     if options.stages is not None:
+        if options.target or options.order:
+            raise GrowreelError(f"--stages {options.stages}: says all about the plan; leave --target and --order out")
         if not options.stages.strip(" ,"):
             raise GrowreelError(f"--stages {options.stages!r}: has no sizes; write 4x4x4,8x8x8,...")
-        growth = dataclasses.replace(
-            growth, target=None, stages=tuple(StageConfig(size) for size in options.stages.replace(",", " ").split())
-        )
+        sizes = [Size.parse(size, "--stages") for size in options.stages.replace(",", " ").split()]
     elif options.target or options.order:
-        target = options.target or str(growth.plan().sizes[-1])
-        growth = dataclasses.replace(growth, stages=(), target=target, order=options.order or growth.order)
-    return dataclasses.replace(config, growth=growth)
+        target = Size.parse(options.target, "--target") if options.target else growth.plan().sizes[-1]
+        growth = dataclasses.replace(growth, target=str(target), order=options.order or growth.order)
+        if not growth.stages:
+            return growth
+        sizes = list(ladder(target, growth.order, Size.parse(growth.base, "--growth.base")))
+    else:
+        return growth
+    planned, taken = growth.along(sizes)
+    if taken:
+        what = ", ".join(f"{size} that of {source}" for size, source in taken.items())
+        _say(f"stages that {options.preset or options.config} does not have take the schedule of the one nearest in size: {what}")
+    return planned
+
+
+def _say(message: str) -> None:
+    """Once, also where torchrun has started several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"growreel: {message}", file=sys.stderr)

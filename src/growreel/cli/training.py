@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,18 +34,17 @@ def train_parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
     parser.add_argument("--compile", default=None, choices=["auto", "on", "off"], help="short for --training.compile")
     parser.add_argument("--allow-config-change", action="store_true", help="resume although settings differ from the run's")
+    parser.add_argument("--allow-data-change", action="store_true", help="resume although STORE holds other clips than the run's")
     add_config(parser, arguments)
     return parser
 
 
 def run_train(options: Namespace) -> int:
     config = resolve_config(options)
-    short = {"clips": options.clips, "eval_interval": options.eval_every, "compile": options.compile}
-    given = {name: value for name, value in short.items() if value is not None}
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
     from growreel.training.loop import train
 
-    result = train(options.store, options.out, config, allow_config_change=options.allow_config_change)
+    allowed = {name: options[name] for name in ("allow_config_change", "allow_data_change")}
+    result = train(options.store, options.out, config, **allowed)
     how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
     if result.is_first_process:
         peak = result.peak_memory / 1e9

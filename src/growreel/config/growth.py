@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from growreel.errors import GrowreelError
@@ -54,6 +57,29 @@ class GrowthConfig:
     time_reduction: TimeReduction = "average"
     """How real clips get the fewer frames of early stages: `average` of the frames in between (the paper), or `subsample`: the first of
     them, so that what moves stays sharp."""
+
+    def along(self, sizes: Sequence[Size]) -> tuple[GrowthConfig, dict[Size, Size]]:
+        """These settings with the stages of another plan; and, for each size that no stage here has, the size whose schedule it takes.
+
+        A stage that is in both plans keeps its lengths, minibatches and learning rates. Another one takes those of the stage nearest in
+        voxels (of two, the larger), and its falling learning rate only if it is the last. Without stages written out there is nothing to
+        keep: the general lengths then hold for all.
+        """
+        if not self.stages:
+            return dataclasses.replace(self, target=None, stages=tuple(StageConfig(str(size)) for size in sizes)), {}
+        own = {Size.parse(stage.size, "growth.stages"): stage for stage in self.stages}
+        first_fade = self.stages[min(1, len(self.stages) - 1)].fade_clips
+        stages, taken = [], {}
+        for k, size in enumerate(sizes):
+            stage = own.get(size)
+            if stage is None:
+                taken[size] = min(own, key=lambda other: (abs(math.log(other.voxels / size.voxels)), -other.voxels))
+                stage = own[taken[size]]
+                if k < len(sizes) - 1:
+                    stage = dataclasses.replace(stage, final_learning_rate=None)
+            fade_clips = None if k == 0 else first_fade if stage.size == self.stages[0].size else stage.fade_clips
+            stages.append(dataclasses.replace(stage, size=str(size), fade_clips=fade_clips))
+        return dataclasses.replace(self, target=str(sizes[-1]), stages=tuple(stages)), taken
 
     def plan(self) -> GrowthPlan:
         """Resolve into a GrowthPlan. Raises GrowreelError naming the field that does not fit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,7 @@ from growreel.config.ranges import check_range
 from growreel.errors import GrowreelError
 
 Precision = Literal["float64", "float32", "tf32", "bfloat16", "auto"]
+EMA_HALFLIFE_CLIPS = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,14 @@ class TrainingConfig:
     """Stop after so many real clips shown; None trains to the end of the plan."""
     critic_steps: int = 1
     """Discriminator steps per generator step, each on new real clips."""
-    ema_decay: float = 0.999
-    """Decay per step of the generator's moving average, which is what is sampled and saved."""
+    ema_halflife_clips: float | None = None
+    """Clips shown in which the weight of the past halves in the generator's moving average, which is what is sampled and saved; 0 is no
+    average. None is 10,000, unless `ema_decay` is given."""
+    ema_rampup: float | None = 0.05
+    """The half-life is at most this share of the clips shown so far, so that the average follows fast at the beginning; None for no
+    such limit."""
+    ema_decay: float | None = None
+    """Decay of the moving average per step instead, whatever the minibatch (ProGAN); then there is no ramp."""
     mirror: bool = True
     """Mirror half of the clips left to right, whole clips at a time."""
     augment_probability: float = 0.0
@@ -110,7 +118,14 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_range("training.seed", self.seed, least=0)
         check_range("training.augment_probability", self.augment_probability, least=0, most=0.8)
-        check_range("training.ema_decay", self.ema_decay, least=0, most=1)
+        for name, most in (("ema_decay", 1.0), ("ema_halflife_clips", math.inf), ("ema_rampup", math.inf)):
+            if getattr(self, name) is not None:
+                check_range(f"training.{name}", getattr(self, name), least=0, most=most)
+        if self.ema_decay is not None and self.ema_halflife_clips is not None:
+            raise GrowreelError(
+                f"--training.ema_halflife_clips {self.ema_halflife_clips:g}, --training.ema_decay {self.ema_decay:g}: both say how long "
+                "the moving average remembers; leave one out"
+            )
         check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
         if self.clips is not None:
             check_range("training.clips", self.clips, least=1)
@@ -125,6 +140,11 @@ class TrainingConfig:
         check_range("training.eval_clips", self.eval_clips, least=2)
         for name in ("critic_steps", "stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "sample_count"):
             check_range(f"training.{name}", getattr(self, name), least=1)
+
+    @property
+    def ema_halflife(self) -> float:
+        """The half-life of the moving average in clips shown, where `ema_decay` does not set it per step."""
+        return EMA_HALFLIFE_CLIPS if self.ema_halflife_clips is None else self.ema_halflife_clips
 
 
 @dataclass(frozen=True)

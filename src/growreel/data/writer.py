@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import json
 import os
@@ -33,6 +32,7 @@ from growreel.data.store import (
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
+from growreel.runtime.locks import lock_descriptor
 
 JOURNAL = "journal.jsonl"
 SHARD_BYTES = 256 * 2**20
@@ -83,7 +83,7 @@ class StoreWriter:
             self.partial.mkdir(parents=True, exist_ok=True)
             self._journal = os.open(self.partial / JOURNAL, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(self._journal)
         except OSError as error:
             os.close(self._journal)
             raise GrowreelError(f"{self.partial}: another process is writing there; wait for it or choose another store") from error

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.data.pyramid import box_average
+from growreel.data.record import DataRecord
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
@@ -79,6 +80,7 @@ class StoreClips:
             "kind": "clip store",
             "path": str(self.store.path),
             "sha256": file_checksum(self.store.path / INDEX),  # the index holds the checksum of every shard
+            "content": DataRecord.of(self.store).sha256,  # wherever the store lies and whatever its sources are called
             "clips": len(self.store),
             "size": str(self.size),
             "stored_size": str(self.store.size),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ClipSet
 from growreel.runtime import distributed
-from growreel.runtime.durable import writing
+from growreel.runtime.durable import replacing, writing
 
 CHUNK_BYTES = 2**23
 """Of uint8 clips read at a time."""
@@ -76,9 +76,9 @@ def collect(
     if len(numbers) < distributed.world_size():
         raise GrowreelError(f"{what}: {len(numbers)} are too few for {distributed.world_size()} processes; measure more")
     mine = list(numbers)[distributed.rank() :: distributed.world_size()]
-    with writing(folder):
+    with writing(folder), ExitStack() as stack:  # files appear under their names when all are whole
         folder.mkdir(parents=True, exist_ok=True)
-        files = {each.name: _RowFile(paths[each.name], len(mine)) for each in missing}
+        files = {each.name: _RowFile(stack.enter_context(replacing(paths[each.name])), len(mine)) for each in missing}
         clip_bytes = clips.size.voxels * clips.channels
         chunk = max(1, CHUNK_BYTES // clip_bytes)
         with tqdm(total=len(mine), unit=" clips", desc=what, disable=not (progress and missing), dynamic_ncols=True, leave=False) as bar:
@@ -88,8 +88,6 @@ def collect(
                 for each in missing:
                     files[each.name].append(each(pixels, part))
                 bar.update(len(part))
-        for file in files.values():
-            file.close()
     return {name: distributed.gather_rows(np.load(path, mmap_mode="r"), len(numbers)) for name, path in paths.items()}
 
 
@@ -98,13 +96,10 @@ def _fingerprint(*what: Any) -> str:
 
 
 class _RowFile:
-    """A `.npy` that grows by rows; it appears under its name when it is whole."""
+    """A `.npy` that grows by rows."""
 
-    def __init__(self, path: Path, count: int) -> None:
-        self.path, self.count = path, count
-        self.partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        self.stream = open(self.partial, "wb")  # noqa: SIM115 - closed by close()
-        self.written = 0
+    def __init__(self, stream: BinaryIO, count: int) -> None:
+        self.stream, self.count, self.written = stream, count, 0
 
     def append(self, rows: NDArray[Any]) -> None:
         if self.written == 0:
@@ -112,7 +107,3 @@ class _RowFile:
             np.lib.format.write_array_header_1_0(self.stream, header)
         self.stream.write(np.ascontiguousarray(rows).data)
         self.written += len(rows)
-
-    def close(self) -> None:
-        self.stream.close()
-        os.replace(self.partial, self.path)

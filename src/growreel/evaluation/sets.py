@@ -103,6 +103,8 @@ def _open_model(path: Path, count: int, options: EvaluationOptions, device: torc
     channels = model.config.network.image_channels
     assert channels is not None  # training settles it
     facts = {"path": str(file), "sha256": file_checksum(file), "clips shown": model.clips_shown, "stage": str(model.size)}
+    if model.data:
+        facts["learnt from"] = "; ".join(f"{each['clips']} clips {each['size']} with content {each['sha256']}" for each in model.data)
     return GeneratedClips(model.generator, model.position, channels, count, options.seed * SEEDS_APART, facts, options.precision)
 
 

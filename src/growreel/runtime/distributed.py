@@ -33,11 +33,18 @@ def setup(device: torch.device) -> None:
             dist.init_process_group("gloo")
         else:
             dist.init_process_group("nccl", device_id=device)
+        _made_here.append(dist.group.WORLD)
+
+
+_made_here: list[Any] = []
+"""The process group that `setup` has made, if it has made one."""
 
 
 def shutdown() -> None:
-    if dist.is_initialized():
+    """Leave the process group that `setup` joined; one that the caller had made before stays as it is."""
+    if _made_here and dist.is_initialized() and dist.group.WORLD is _made_here[-1]:
         dist.destroy_process_group()
+    _made_here.clear()
 
 
 def rank() -> int:

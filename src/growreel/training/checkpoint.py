@@ -1,84 +1,267 @@
-"""Checkpoints: written beside, synced, renamed; the newest readable one is what a run resumes from.
+"""Checkpoints: whole or not there at all, with checksums; the newest good one is what a run resumes from.
 
-`checkpoints/<clips>/state.pt` holds tensors and plain values only and is loaded with `weights_only=True`.
+A folder `checkpoints/<clips>/` holds
+
+* `state.pt`: tensors and plain values only, loaded with `weights_only=True`;
+* `statistics.jsonl`: a copy of the run's lines up to here;
+* `checkpoint.json`: size and sha256 of the two, the header of the model file of these weights, the sha256 of the files that were made from
+  this state before it was saved (what is missing of them can be made again), and a sha256 of all this.
+
+Checkpoints of growreel 0.1 are a `state.pt` alone; they are read, too.
 """
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import hashlib
+import io
+import json
+import pickle
 import shutil
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from growreel.errors import GrowreelError
-from growreel.runtime.durable import sync_folder
+from growreel.runtime.durable import remove_folder, replacing, replacing_folder
 
 STATE_FILE = "state.pt"
+STATISTICS_FILE = "statistics.jsonl"
+MANIFEST_FILE = "checkpoint.json"
+FORMAT = "growreel-checkpoint-2"
+
+
+class DamagedCheckpoint(Exception):
+    """The files of a checkpoint prove that it cannot be continued; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it was read.
+
+    Attributes:
+        path: its folder.
+        state: tensors and plain values, on the CPU.
+        statistics: the run's lines up to here; None in checkpoints of growreel 0.1.
+        model: header of the model file of these weights; None in checkpoints of growreel 0.1.
+        made: sha256 of the files made from this state, by their path in the run folder.
+    """
+
+    path: Path
+    state: dict[str, Any]
+    statistics: str | None = None
+    model: dict[str, str] | None = None
+    made: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Finished checkpoint folders, oldest first."""
     folder = run / "checkpoints"
-    return sorted((p for p in folder.glob("*") if p.name.isdigit()), key=lambda p: int(p.name)) if folder.is_dir() else []
+    return sorted((p for p in folder.glob("*") if p.name.isdecimal() and p.is_dir()), key=lambda p: int(p.name)) if folder.is_dir() else []
 
 
-def save_checkpoint(run: Path, clips_shown: int, state: dict[str, Any], keep: int) -> Path:
-    """Write a checkpoint so that it exists whole or not at all, then remove all but the newest `keep`.
+def save_checkpoint(
+    run: Path,
+    clips_shown: int,
+    state: Mapping[str, Any],
+    keep: int,
+    *,
+    statistics: str = "",
+    model: Mapping[str, str] | None = None,
+    made: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a checkpoint so that it exists whole or not at all, then remove all but the newest `keep`. Returns its folder.
 
-    Raises GrowreelError if the disk does not take it, saying which checkpoint is the newest whole one.
+    `statistics`, `model` and `made` are as in `Checkpoint`. Raises GrowreelError if the disk does not take it, saying which checkpoint is
+    the newest whole one.
     """
     final = run / "checkpoints" / f"{clips_shown:09d}"
-    temporary = final.with_name(f"{final.name}.partial")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        with open(temporary / STATE_FILE, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        replaced = final.with_name(f"{final.name}.replaced")
-        if final.exists():  # of a run that went back behind this point
-            os.rename(final, replaced)
-        os.rename(temporary, final)
-        sync_folder(final.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with replacing_folder(final) as folder:
+            with replacing(folder / STATE_FILE) as file:
+                torch.save({"format": FORMAT, **state}, cast(IO[bytes], counted := _Counted(file)))
+            with replacing(folder / STATISTICS_FILE) as file:
+                file.write(statistics.encode())
+            files = {STATE_FILE: counted.facts(), STATISTICS_FILE: _facts(statistics.encode())}
+            manifest = {"format": FORMAT, "files": files, "model": None if model is None else dict(model), "made": dict(made or {})}
+            with replacing(folder / MANIFEST_FILE) as file:
+                file.write(_signed(manifest))
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        shutil.rmtree(temporary, ignore_errors=True)
         whole = list_checkpoints(run)
         kept = f"the newest whole checkpoint is {whole[-1]}" if whole else "there is no earlier checkpoint"
         raise GrowreelError(
             f"{final}: the checkpoint could not be written ({error}); {kept}; make room and run the same command"
         ) from error
-    for old in list_checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+    prune_checkpoints(run, keep)
     return final
 
 
-def newest_checkpoint(run: Path, report: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest readable checkpoint and its state; None if the run has none.
+def prune_checkpoints(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep`."""
+    for old in list_checkpoints(run)[:-keep]:
+        remove_folder(old)
 
-    A damaged one is renamed to `<clips>.damaged`, named through `report`, and the one before is taken. Raises GrowreelError if
-    checkpoints exist but none can be read: starting over silently would throw a run away.
+
+def newest_checkpoint(run: Path, report: Callable[[str], None], check: Callable[[Mapping[str, Any]], None]) -> Checkpoint | None:
+    """The newest good checkpoint; None if the run has none.
+
+    A checkpoint that its own files prove damaged, or whose state `check` refuses by raising DamagedCheckpoint, gives way to the one
+    before. It is named through `report` and kept as `<clips>.damaged`, but only once an earlier one has turned out to be good.
+
+    Raises GrowreelError if checkpoints exist but none is good, for starting over silently would throw a run away; and if one cannot be
+    read for another reason (no permission, too little memory), for then it may well be whole.
     """
-    checkpoints = list_checkpoints(run)
-    for path in reversed(checkpoints):
+    damaged: list[tuple[Path, str]] = []
+    for path in reversed(list_checkpoints(run)):
         try:
-            return path, load_checkpoint(path)
-        except Exception as error:  # a cut file fails inside zip, pickle or torch, each with its own type
-            damaged = path.with_name(f"{path.name}.damaged")
-            shutil.rmtree(damaged, ignore_errors=True)
-            path.rename(damaged)
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            report(f"checkpoint {path} is damaged ({reason}); kept as {damaged.name}, falling back to the one before")
-    if checkpoints:
-        raise GrowreelError(f"{run}: none of its {len(checkpoints)} checkpoints can be read; give another --out to start anew")
+            checkpoint = load_checkpoint(path)
+            if checkpoint.state["clips_shown"] != int(path.name):
+                raise DamagedCheckpoint(f"it holds the state at {checkpoint.state['clips_shown']} clips")
+            check(checkpoint.state)
+        except DamagedCheckpoint as reason:
+            damaged.append((path, str(reason)))
+            continue
+        for bad, why in damaged:
+            aside = bad.with_name(f"{bad.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            bad.rename(aside)
+            report(f"checkpoint {bad} is damaged ({why}); kept as {aside.name}, falling back to {path.name}")
+        return checkpoint
+    if damaged:
+        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in damaged)
+        raise GrowreelError(
+            f"{run}: none of its {len(damaged)} checkpoints can be read ({reasons}); restore one from a copy, or give another --out"
+        )
     return None
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint folder, on the CPU."""
-    state: dict[str, Any] = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint folder and compare its files with their checksums.
+
+    Raises DamagedCheckpoint if the files prove that it is not whole or no checkpoint; GrowreelError if it cannot be read for another
+    reason.
+    """
+    try:
+        packed = _read(path / STATE_FILE)
+        manifest = _manifest(path)
+        if manifest is None:
+            _check_archive(packed)
+            statistics = None
+        else:
+            _compare(STATE_FILE, packed, manifest)
+            text = _read(path / STATISTICS_FILE)
+            _compare(STATISTICS_FILE, text, manifest)
+            statistics = text.decode()
+        state = _unpack(packed)
+    except (OSError, MemoryError, RuntimeError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error) or "too little memory"
+        raise GrowreelError(f"{path}: the checkpoint cannot be read ({what}); nothing was changed; see to that, or move it away") from error
+    if manifest is None:
+        if "format" in state:
+            raise DamagedCheckpoint(f"{MANIFEST_FILE} is missing")
+        return Checkpoint(path, state)
+    state.pop("format", None)
+    return Checkpoint(path, state, statistics, manifest["model"], manifest["made"])
+
+
+def made_by(path: Path) -> dict[str, str]:
+    """The files of the run folder that were made from a checkpoint's state and their sha256; none if its manifest cannot tell."""
+    try:
+        manifest = _manifest(path)
+    except (DamagedCheckpoint, OSError):
+        return {}
+    return {} if manifest is None else dict(manifest["made"])
+
+
+class _Counted:
+    """A stream that passes on what is written and adds it up, so that the checksum is of what was meant to be on the disk."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.bytes, self.digest = stream, 0, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.bytes += len(data)
+        return int(self.stream.write(data))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def facts(self) -> dict[str, Any]:
+        return {"bytes": self.bytes, "sha256": self.digest.hexdigest()}
+
+
+def _facts(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(f"{file.name} is missing") from error
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    """`checkpoint.json`, or None where there is none."""
+    try:
+        text = (path / MANIFEST_FILE).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        manifest = json.loads(text)
+        intact = _signed({name: value for name, value in manifest.items() if name != "sha256"}) == text
+    except (ValueError, AttributeError, RecursionError):
+        intact = False
+    if not intact:
+        raise DamagedCheckpoint(f"{MANIFEST_FILE}: its checksum is not that of its contents")
+    if manifest["format"] != FORMAT:
+        raise GrowreelError(f"{path}: is a checkpoint of format {manifest['format']!r}, this growreel reads {FORMAT}; update growreel")
+    whole: dict[str, Any] = manifest
+    return whole
+
+
+def _signed(manifest: Mapping[str, Any]) -> bytes:
+    """The text of `checkpoint.json`, with a checksum of the rest of it."""
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return (json.dumps({**manifest, "sha256": digest}, indent=1) + "\n").encode()
+
+
+def _compare(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
+    expected = manifest["files"][name]
+    if expected["bytes"] != len(data):
+        raise DamagedCheckpoint(f"{name}: has {len(data):,} bytes instead of {expected['bytes']:,}")
+    if expected != _facts(data):
+        raise DamagedCheckpoint(f"{name}: its checksum is not that of its contents")
+
+
+def _check_archive(packed: bytes) -> None:
+    """Compare the parts of a `state.pt` that has no checksum beside it with the check sums inside, which PyTorch does not look at."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
+        raise DamagedCheckpoint(f"{STATE_FILE} is cut short or damaged ({error})") from error
+    if bad is not None:
+        raise DamagedCheckpoint(f"{STATE_FILE}: {bad} is damaged")
+
+
+def _unpack(packed: bytes) -> dict[str, Any]:
+    try:
+        state = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise DamagedCheckpoint(
+            f"{STATE_FILE} is no checkpoint ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):  # the allocator, say: the file may be whole
+            raise
+        raise DamagedCheckpoint(f"{STATE_FILE} is no checkpoint ({str(error).splitlines()[0]})") from error
+    if not isinstance(state, dict) or not isinstance(state.get("clips_shown"), int):
+        raise DamagedCheckpoint(f"{STATE_FILE} is no checkpoint (it does not say how many clips were shown)")
     return state

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from growreel.errors import GrowreelError
+from growreel.training.saved_state import not_finite
 from growreel.training.state import TrainingState
 
 MAX_ROLLBACKS = 3
@@ -23,10 +24,9 @@ def check_step(values: Iterable[tuple[str, float]], limit: float) -> None:
 
 
 def check_state(state: TrainingState) -> None:
-    """Raise Diverged if any weight is not finite: such a state must never become a checkpoint."""
-    for name, module in state.modules().items():
-        if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
-            raise Diverged(f"a weight of the {name} is not finite")
+    """Raise Diverged if any weight or moment is not finite: such a state must never become a checkpoint."""
+    if (what := not_finite(state)) is not None:
+        raise Diverged(f"{what} is not finite")
 
 
 class RollbackBudget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,21 +16,23 @@ from tqdm import tqdm
 
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
-from growreel.data.store import ClipStore
+from growreel.data.record import DataRecord
+from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
-from growreel.models.files import save_model
+from growreel.models.files import model_header, write_model
 from growreel.runtime import distributed
 from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.runtime.precision import training_arithmetic, use_arithmetic
 from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
-from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.run_folder import RunFolder, resolve_config
+from growreel.training.saved_state import check_saved
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, read_lines
 from growreel.training.step import train_step
@@ -54,7 +56,13 @@ class TrainResult:
 
 
 def train(
-    store_path: str | Path, run_path: str | Path, config: Config, *, allow_config_change: bool = False, progress: bool = True
+    store_path: str | Path,
+    run_path: str | Path,
+    config: Config,
+    *,
+    allow_config_change: bool = False,
+    allow_data_change: bool = False,
+    progress: bool = True,
 ) -> TrainResult:
     """Train on a clip store, in a run folder; the same call again resumes from the newest checkpoint.
 
@@ -63,25 +71,35 @@ def train(
         run_path: folder for config.yaml, stats.jsonl, checkpoints, models and samples.
         config: `network.image_channels` may be None and `training.precision` auto.
         allow_config_change: resume even though the configuration differs from the run's.
+        allow_data_change: resume even though the store holds other clips than those that the run has learnt from.
         progress: show a progress bar.
 
     Raises:
-        GrowreelError: store and plan do not fit, the run folder belongs to another configuration, the disk is full, or training
-            diverged more often than the health check forgives.
+        GrowreelError: store and plan do not fit, the run folder belongs to another configuration, other clips or another process, the
+            disk is full, or training diverged more often than the health check forgives.
     """
     store_path, run_path = Path(store_path), Path(run_path)
     device = distributed.pick_device(config.training.device, "--training.device")
     distributed.setup(device)
+    try:
+        return _train(store_path, RunFolder(run_path), config, device, allow_config_change, allow_data_change, progress)
+    finally:
+        distributed.shutdown()
+
+
+def _train(
+    store_path: Path, run: RunFolder, config: Config, device: torch.device, config_change: bool, data_change: bool, progress: bool
+) -> TrainResult:
     if device.type == "cpu":
         keep_freed_memory()
-    with ClipStore.open(store_path) as store:
-        run = RunFolder(run_path)
+    with ClipStore.open(store_path) as store, ExitStack() as stack:
         config = resolve_config(config, store.channels, store_path, device, run)
         plan = config.growth.plan()
         _check_fit(plan, store)
         state = TrainingState(config, device)
         if distributed.rank() == 0:
-            run.open(config, allow_config_change)
+            allowed = {"allow_config_change": config_change, "allow_data_change": data_change}
+            stack.enter_context(run.open(config, DataRecord.of(store), store_path, **allowed))
         distributed.barrier()
         batches = ClipBatches(
             store,
@@ -92,12 +110,9 @@ def train(
             rank=distributed.rank(),
             world_size=distributed.world_size(),
         )
-        try:
-            with use_arithmetic(training_arithmetic(config.training), fastest=True):
-                return _Loop(run, config, state, batches, store, progress).run_to_end()
-        finally:
-            batches.close()
-            distributed.shutdown()
+        stack.callback(batches.close)
+        stack.enter_context(use_arithmetic(training_arithmetic(config.training), fastest=True))
+        return _Loop(run, config, state, batches, store, progress).run_to_end()
 
 
 def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
@@ -143,7 +158,10 @@ class _Loop:
 
     def run_to_end(self) -> TrainResult:
         with self.bar, _catch_signals() as caught:
-            if self._load():
+            resumed = self._load()
+            if self.is_first:
+                self.run.record(self.config, DataRecord.of(self.store), self.store.path, self.state.clips_shown)
+            if resumed:
                 self._say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
                 self._save_checkpoint()  # so that a rollback always finds one
@@ -238,41 +256,58 @@ class _Loop:
             return
         seeds = range(self.training.sample_count)
         clips = clips_of_seeds(self.state.ema, self.state.position, seeds)
-        write_samples(self.run.samples / f"{self.state.clips_shown:09d}.webp", clips, seeds, fps=self._fps())
+        write_samples(self._sample_file(), clips, seeds, fps=self._fps())
+
+    def _sample_file(self) -> Path:
+        return self.run.samples / f"{self.state.clips_shown:09d}.webp"
 
     def _save_checkpoint(self) -> None:
-        """Write checkpoint and model file, once for a number of clips. Raises Diverged rather than save weights that are not finite."""
+        """Write model file and checkpoint, once for a number of clips. Raises Diverged rather than save weights that are not finite."""
         clips = self.state.clips_shown
         if clips == self.saved_at:
             return
         check_state(self.state)
         if self.is_first:
-            state = {**self.state.state_dict(), "means": self.means.state_dict()}
-            save_checkpoint(self.run.path, clips, state, self.training.keep_checkpoints)
-            save_model(self.run.models / f"{clips:09d}.safetensors", self.state.ema, self.config, clips, self._fps())
+            data = [record.facts() for record in self.run.data]
+            header = model_header(self.config, self.state.plan, clips, self._fps(), data=data)
+            model, sample = self.run.models / f"{clips:09d}.safetensors", self._sample_file()
+            write_model(model, self.state.ema.state_dict(), header)  # first: no checkpoint without its model
+            save_checkpoint(
+                self.run.path,
+                clips,
+                {**self.state.state_dict(), "means": self.means.state_dict()},
+                self.training.keep_checkpoints,
+                statistics=self.run.stats.read_text(encoding="utf-8") if self.run.stats.exists() else "",
+                model=header,
+                made={str(path.relative_to(self.run.path)): file_checksum(path) for path in (model, sample) if path.exists()},
+            )
         self.saved_at = clips
         self.budget.passed(clips)
         distributed.barrier()
 
     def _load(self) -> bool:
-        """Bring back the newest checkpoint and drop what was written after it; False if there is none."""
-        found = newest_checkpoint(self.run.path, self._say) if self.is_first else None
-        path = distributed.from_first(found[0] if found else None)
+        """Bring back the newest good checkpoint, drop what was written after it, and make again what is missing; False if there is none."""
+        found = newest_checkpoint(self.run.path, self._say, lambda saved: check_saved(saved, self.state)) if self.is_first else None
+        path = distributed.from_first(found.path if found else None)
         lines = read_lines(self.run.stats)
         if path is None:
-            if lines:
-                raise GrowreelError(f"--out {self.run.path}: has statistics but no checkpoint to go on from; give another folder")
+            if lines or self.run.has_models():
+                what = "statistics" if lines else "models"
+                raise GrowreelError(f"--out {self.run.path}: has {what} but no checkpoint to go on from; give another folder")
             return False
-        saved = found[1] if found else load_checkpoint(path)
-        self.means.load_state_dict(saved.pop("means"))
+        saved = found.state if found else load_checkpoint(path).state
+        self.means.load_state_dict(saved["means"])
         self.state.load_state_dict(saved)
         self.state.rollbacks = max(self.state.rollbacks, sum("event" in line for line in lines))
         self.saved_at = self.state.clips_shown
         self.bar.reset(total=self.total)
         self.bar.update(self.state.clips_shown)
         distributed.barrier()
-        if self.is_first:
-            self.run.drop_after(self.state.clips_shown)
+        if found:
+            prune_checkpoints(self.run.path, self.training.keep_checkpoints)  # if the run was killed before it could
+            self.run.restore(found, self.state.clips_shown, self._say)
+            if str(self._sample_file().relative_to(self.run.path)) in self.run.missing(found.made):
+                self._write_samples()
         return True
 
     def _roll_back(self, reason: Diverged) -> None:

@@ -1,94 +1,167 @@
-"""The run folder: where its files are, what is written first, and whether a command may go on in it."""
+"""The run folder: where its files are, who may write there, what is written first, and what is made again.
+
+One order of writing keeps the files of a run consistent: samples, statistics and the model come first, the checkpoint last. Whatever
+stops a run, its newest checkpoint has all that belongs to it, and what is newer than that checkpoint is made again.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from growreel.config import Config, load_config, to_dict, to_yaml
+from growreel.config import Config, load_config, to_yaml
+from growreel.data.record import DataRecord
+from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
+from growreel.models.files import write_model
 from growreel.runtime import distributed
-from growreel.runtime.durable import replace_text, writing
+from growreel.runtime.durable import PARTIAL, replace_text, tidy, writing
+from growreel.runtime.locks import held
 from growreel.runtime.precision import resolve_training
 from growreel.runtime.version import installed_version
-from growreel.training.stats import cut_after
-
-MAY_CHANGE = {
-    "clips",
-    "device",
-    "stats_interval",
-    "sample_interval",
-    "checkpoint_interval",
-    "keep_checkpoints",
-    "sample_count",
-    "eval_interval",
-    "eval_metrics",
-    "eval_clips",
-    "explosion_limit",
-}
-"""Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
+from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint, made_by
+from growreel.training.compatibility import check_data, check_settings
+from growreel.training.stats import restore_lines
 
 
 class RunFolder:
-    """Paths of a run folder."""
+    """Paths of a run folder, and what is done to it as a whole.
+
+    Attributes:
+        data: the stores that the run has learnt from, the present one last; known once `record` was called.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
+        self.data_file = path / "data.json"
+        self.lock = path / ".lock"
         self.stats = path / "stats.jsonl"
         self.models = path / "models"
         self.samples = path / "samples"
+        self.data: list[DataRecord] = []
 
-    def open(self, config: Config, allow_config_change: bool) -> None:
-        """Create the folder, or check that this configuration may resume it; then write config.yaml and environment.json.
+    @contextmanager
+    def open(
+        self, config: Config, data: DataRecord, store: Path, *, allow_config_change: bool = False, allow_data_change: bool = False
+    ) -> Iterator[None]:
+        """Make sure that this configuration and these clips may be trained on here, and keep other processes out until the block ends.
 
-        Raises GrowreelError naming the fields in which the configuration differs from the run's, or a folder that is not a run.
+        Creates the folder where there is none, and removes what a killed process has left half written. Changes nothing else.
+
+        Raises GrowreelError naming the settings or facts of the clips in which they differ from the run's, if another process trains
+        here, or if the folder is not a run.
         """
-        if self.config.exists():
-            changed = _differences(to_dict(load_config(self.config)), to_dict(config))
-            if changed and not allow_config_change:
-                raise GrowreelError(
-                    f"--out {self.path}: this run was started with other settings: {'; '.join(changed)}. "
-                    "Give those, or another --out, or --allow-config-change to go on with the new ones"
-                )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if not self.config.exists() and not self._is_new():
             raise GrowreelError(f"--out {self.path}: exists and is not a run folder of growreel; give an empty or a new folder")
+        with ExitStack() as stack:
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.lock, f"--out {self.path}: another process is training here"))
+            if self.config.exists():
+                check_settings(self.path, load_config(self.config), config, allow_config_change)
+            if known := self.read_data():
+                check_data(self.path, known[-1], data, store, allow_data_change)
+            with writing(self.path):
+                for folder in (self.path, self.path / "checkpoints", self.models, self.samples):
+                    tidy(folder)
+            yield
+
+    def record(self, config: Config, data: DataRecord, store: Path, clips_shown: int) -> None:
+        """Write down with what the run goes on from `clips_shown`: config.yaml, data.json, and a line in environment.json."""
+        self.data = [record for record in self.read_data() if record.since <= clips_shown]
+        if not self.data or self.data[-1].differences(data):
+            self.data.append(replace(data, since=clips_shown))
+        records = [record.facts() for record in self.data]
         with writing(self.path):
             for folder in (self.models, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
-            replace_text(self.config, to_yaml(config))
-            replace_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
+            replace_text(self.environment, _rows([*self._starts(), _environment(store, clips_shown)]))
+            _replace_if_other(self.data_file, _rows(records))
+            _replace_if_other(self.config, to_yaml(config))
 
-    def drop_after(self, clips_shown: int) -> None:
-        """Remove statistics, models and samples of clips that a resumed run will show again."""
-        cut_after(self.stats, clips_shown)
+    def read_data(self) -> list[DataRecord]:
+        """What data.json says; nothing for runs of growreel 0.1. Raises GrowreelError if it is damaged."""
+        if not self.data_file.exists():
+            return []
+        try:
+            records = json.loads(self.data_file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise GrowreelError(f"{self.data_file}: is damaged ({error}); restore it from a copy") from error
+        return [DataRecord.read(facts, str(self.data_file)) for facts in (records if isinstance(records, list) else [records])]
+
+    def restore(self, checkpoint: Checkpoint, clips_shown: int, report: Callable[[str], None]) -> None:
+        """Make the folder that of a run at its checkpoint: statistics as they were, nothing that is newer, no model missing."""
+        restore_lines(self.stats, checkpoint.statistics, clips_shown)
         for path in (*self.models.glob("*.safetensors"), *self.samples.glob("*.webp")):
-            if path.stem.isdigit() and int(path.stem) > clips_shown:
+            if path.stem.isdecimal() and int(path.stem) > clips_shown:
                 path.unlink()
+        for path in list_checkpoints(self.path):
+            for name in self.missing(made_by(path)):
+                if name.startswith(f"{self.models.name}/"):
+                    self._make_model(path, name, report)
+
+    def missing(self, made: dict[str, str]) -> list[str]:
+        """The files, of those that belong to a checkpoint, that are not there or not what they were."""
+        return [name for name, digest in made.items() if not (self.path / name).is_file() or file_checksum(self.path / name) != digest]
+
+    def has_models(self) -> bool:
+        """Whether models of a trained network lie here."""
+        return any(path.stem.isdecimal() and int(path.stem) > 0 for path in self.models.glob("*.safetensors"))
+
+    def _make_model(self, path: Path, name: str, report: Callable[[str], None]) -> None:
+        try:
+            checkpoint = load_checkpoint(path)
+        except DamagedCheckpoint:
+            return  # it is not the one that the run goes on from
+        if checkpoint.model is not None and isinstance(checkpoint.state.get("ema"), dict):
+            write_model(self.path / name, checkpoint.state["ema"], checkpoint.model)
+            report(f"{self.path / name} was missing or damaged; made again from checkpoint {path.name}")
+
+    def _is_new(self) -> bool:
+        """Whether nothing is here, or only what a run writes before its first configuration."""
+        if not self.path.exists():
+            return True
+        own = {self.lock.name, self.models.name, self.samples.name, self.environment.name, self.data_file.name}
+        entries = list(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        return all((e.name in own and not (e.is_dir() and any(e.iterdir()))) or PARTIAL.fullmatch(e.name) for e in entries)
+
+    def _starts(self) -> list[Any]:
+        """The lines of environment.json; growreel 0.1 kept the last start alone."""
+        try:
+            starts = json.loads(self.environment.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except (ValueError, RecursionError):
+            return [{"error": "the lines before were damaged"}]
+        return starts if isinstance(starts, list) else [starts]
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """`name: old -> new` for every leaf that differs and may not."""
-    changed = []
-    for name, value in now.items():
-        old = before.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            changed += _differences(old, value, f"{prefix}{name}.")
-        elif old != value and not (prefix == "training." and name in MAY_CHANGE):
-            changed.append(f"{prefix}{name}: {old} -> {value}")
-    return changed
+def _rows(values: list[Any]) -> str:
+    """A JSON list with one value per line."""
+    return "[\n" + ",\n".join(json.dumps(value) for value in values) + "\n]\n"
 
 
-def _environment() -> dict[str, Any]:
+def _replace_if_other(path: Path, text: str) -> None:
+    if not path.exists() or path.read_bytes() != text.encode():
+        replace_text(path, text)
+
+
+def _environment(store: Path, clips_shown: int) -> dict[str, Any]:
     return {
+        "time": time.time(),
+        "clips": clips_shown,
         "growreel": installed_version("growreel"),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -98,6 +171,7 @@ def _environment() -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": distributed.world_size(),
         "command": sys.argv,
+        "store": str(store.resolve()),
     }
 
 
@@ -105,8 +179,8 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
     """Settle what depends on store and machine, so that the run folder says what was really done; the same in all processes.
 
     `network.image_channels` comes from the store. `training.precision` and `training.compile`, where they are `auto`, are what the run
-    was begun with, and at its beginning what suits the device. Raises GrowreelError if the configuration asks for other channels
-    than the store has.
+    was begun with, and at its beginning what suits the device; so is the length of the moving average where nothing is said of it.
+    Raises GrowreelError if the configuration asks for other channels than the store has.
     """
     asked = config.network.image_channels
     if asked not in (None, channels):
@@ -114,10 +188,12 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
     training = config.training
     if run.config.exists():
         begun = load_config(run.config).training
-        training = dataclasses.replace(
+        if training.ema_decay is None and training.ema_halflife_clips is None:
+            training = replace(training, ema_decay=begun.ema_decay, ema_halflife_clips=begun.ema_halflife_clips)
+        training = replace(
             training,
             precision=begun.precision if training.precision == "auto" else training.precision,
             compile=begun.compile if training.compile == "auto" else training.compile,
         )
     training = distributed.from_first(resolve_training(training, device))
-    return dataclasses.replace(config, training=training, network=dataclasses.replace(config.network, image_channels=channels))
+    return replace(config, training=training, network=replace(config.network, image_channels=channels))

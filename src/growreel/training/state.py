@@ -77,8 +77,10 @@ class TrainingState:
         for name, module in self.modules().items():
             module.load_state_dict(state[name])
         self._reset_optimizers()
-        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
-        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        for name in ("generator_optimizer", "discriminator_optimizer"):
+            optimizer: torch.optim.Adam = getattr(self, name)
+            # Moments are the checkpoint's; betas, eps and the like are the configuration's, which may have been changed.
+            optimizer.load_state_dict({"state": state[name]["state"], "param_groups": optimizer.state_dict()["param_groups"]})
         self.clips_shown, self.rollbacks = state["clips_shown"], state["rollbacks"]
         stage, phase = state["optimizers_for"]
         self.optimizers_for = (stage, phase)

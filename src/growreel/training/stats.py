@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from growreel.runtime.durable import replace_text, writing
+from growreel.runtime.durable import replace_text, sync_folder, writing
 
 
 class RunningMeans:
@@ -39,21 +39,31 @@ class RunningMeans:
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
     """Append one JSON object and flush it, so that a killed run loses no whole line."""
-    with writing(path, "the last checkpoint is whole"), open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with writing(path, "the last checkpoint is whole"):
+        is_new = not path.exists()
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            sync_folder(path.parent)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole line; a last line cut by a kill is left out."""
+    """Every whole line. What was cut by a kill or damaged is left out, and only that."""
+    return parse_lines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
+
+
+def parse_lines(text: str) -> list[dict[str, Any]]:
+    """The lines in a text that are JSON objects and say at how many clips they were written."""
     lines: list[dict[str, Any]] = []
-    if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                break
+    for row in text.split("\n"):
+        try:
+            line = json.loads(row)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and isinstance(line.get("clips"), int):
+            lines.append(line)
     return lines
 
 
@@ -67,9 +77,18 @@ def seconds_trained(lines: Sequence[Mapping[str, Any]]) -> float:
     return seconds
 
 
-def cut_after(path: Path, clips_shown: int) -> None:
-    """Drop lines of clips that a resumed run will show again, atomically; lines about rollbacks stay."""
-    if not path.exists():
-        return
-    kept = [line for line in read_lines(path) if line["clips"] <= clips_shown or "event" in line]
-    replace_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+def restore_lines(path: Path, saved: str | None, clips_shown: int) -> None:
+    """Make the file that of a run at `clips_shown`, atomically: lines of clips that will be shown again go, lines about rollbacks stay.
+
+    `saved` are the lines as they were at that point, from the checkpoint; None if it has none, and then the file's own are taken.
+    """
+    present = read_lines(path)
+    if saved is None:
+        kept = [line for line in present if line["clips"] <= clips_shown or "event" in line]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+    else:
+        known = parse_lines(saved)
+        text = saved + "".join(json.dumps(line) + "\n" for line in present if "event" in line and line not in known)
+    with writing(path, "the checkpoints are whole"):
+        if (path.read_bytes() if path.exists() else b"") != text.encode():
+            replace_text(path, text)

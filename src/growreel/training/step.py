@@ -17,6 +17,7 @@ from growreel.runtime.precision import dtype_of
 from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.runtime.transfer import to_device
 from growreel.training.augment import Augmentation
+from growreel.training.average import ema_weight
 from growreel.training.execution import Execution
 from growreel.training.objectives import DiscriminatorObjective, GeneratorObjective, Inputs, Stats
 from growreel.training.state import TrainingState
@@ -111,8 +112,9 @@ def generator_step(state: TrainingState, real: Tensor, position: Position, minib
     stats = execution(objective, inputs, position, _passes(state, position, len(real)))
     distributed.average_gradients(state.generator.parameters())
     state.generator_optimizer.step()
+    weight = ema_weight(config, state.clips_shown, minibatch * config.training.critic_steps)
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), 1 - config.training.ema_decay)
+        torch._foreach_lerp_(list(state.ema.parameters()), list(state.generator.parameters()), weight)
     return stats
 
 

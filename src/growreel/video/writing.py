@@ -7,13 +7,13 @@ import math
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.runtime.durable import writing
+from growreel.runtime.durable import replacing, writing
 from growreel.video.pixels import to_image
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
         raise GrowreelError(f"{path}: a clip is a uint8 array [t, h, w, 1 or 3], not {frames.dtype} {list(frames.shape)}")
     if not MIN_FPS <= fps <= MAX_FPS:
         raise GrowreelError(f"{path}: fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}")
-    with writing(path):
-        _write(path, frames, fps, comment or "")
+    with writing(path), replacing(path) as file:
+        _write(file, path.suffix.lower(), frames, fps, comment or "")
 
 
 def check_suffix(path: Path) -> None:
@@ -48,31 +48,31 @@ def check_suffix(path: Path) -> None:
         raise GrowreelError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use {', '.join(CLIP_SUFFIXES)}")
 
 
-def _write(path: Path, frames: NDArray[np.uint8], fps: float, comment: str) -> None:
-    match path.suffix.lower():
+def _write(file: BinaryIO, suffix: str, frames: NDArray[np.uint8], fps: float, comment: str) -> None:
+    match suffix:
         case ".npy":
-            np.save(path, frames)
+            np.save(file, frames)
         case ".png":
             from PIL.PngImagePlugin import PngInfo
 
             info = PngInfo()
             if comment:
                 info.add_text("Comment", comment)
-            to_image(np.concatenate(list(frames), axis=1)).save(path, pnginfo=info)
+            to_image(np.concatenate(list(frames), axis=1)).save(file, "PNG", pnginfo=info)
         case ".webp":
             first, *rest = [to_image(frame).convert("RGB") for frame in frames]
             durations = _durations(len(frames), fps, unit=0.001, least=1)
             exif = first.getexif()
             if comment:
                 exif[IMAGE_DESCRIPTION] = comment
-            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2, exif=exif)
+            first.save(file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2, exif=exif)
         case ".gif":
             first, *rest = _with_palette(frames)
             # GIF counts hundredths of a second, and browsers slow frames of less than two down to ten.
             durations = [10 * each for each in _durations(len(frames), fps, unit=0.01, least=2)]
-            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, comment=comment)
+            first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, comment=comment)
         case ".mp4":
-            _write_mp4(path, frames, fps, comment)
+            _write_mp4(file, frames, fps, comment)
 
 
 def _durations(count: int, fps: float, unit: float, least: int) -> list[int]:
@@ -97,12 +97,13 @@ def _with_palette(frames: NDArray[np.uint8]) -> list[Image]:
     return [Image.fromarray(frame).quantize(palette=palette) for frame in rgb]
 
 
-def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float, comment: str) -> None:
+def _write_mp4(file: BinaryIO, frames: NDArray[np.uint8], fps: float, comment: str) -> None:
+    """By name, as the index is moved to the front at the end, for which the file is opened once more."""
     import av
 
     h, w = frames.shape[1:3]
     even = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")  # yuv420p halves both axes
-    with av.open(path, "w", options={"movflags": "faststart"}) as container:
+    with av.open(file.name, "w", format="mp4", options={"movflags": "faststart"}) as container:
         if comment:
             container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16"})

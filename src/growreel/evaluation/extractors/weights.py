@@ -14,7 +14,7 @@ from pathlib import Path
 from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
 from growreel.evaluation.extractors import c3d, i3d, inception
-from growreel.runtime.durable import writing
+from growreel.runtime.durable import replacing, writing
 
 TIMEOUT_SECONDS = 60
 
@@ -185,29 +185,26 @@ def download(name: str) -> WeightsFile:
             f"{name}: has no published checksum or no direct address, so it is not fetched; get it from {candidates[0].source} and run "
             "growreel weights add FILE"
         )
-    partial = folder() / f"{known.file}.partial"
-    with writing(folder()):
-        folder().mkdir(parents=True, exist_ok=True)
+    place = folder() / known.file
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with urllib.request.urlopen(known.source, timeout=TIMEOUT_SECONDS) as response, writing(partial), open(partial, "wb") as stream:
+        with urllib.request.urlopen(known.source, timeout=TIMEOUT_SECONDS) as response, writing(place), replacing(place) as stream:
             shutil.copyfileobj(response, stream)
-        digest = file_checksum(partial)
-        if digest != known.sha256:
-            raise GrowreelError(f"{known.source}: gave a file with sha256 {digest}, should be {known.sha256}; it was not kept")
-        os.replace(partial, folder() / known.file)
+            stream.flush()
+            digest = file_checksum(Path(stream.name))
+            if digest != known.sha256:
+                raise GrowreelError(f"{known.source}: gave a file with sha256 {digest}, should be {known.sha256}; it was not kept")
     except (urllib.error.URLError, TimeoutError) as error:
         raise GrowreelError(f"{known.source}: cannot be reached ({error}); get it elsewhere and run growreel weights add FILE") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return identify(folder() / known.file)
+    return identify(place)
 
 
 def _put(file: Path, place: Path) -> WeightsFile:
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f"{place.name}.partial")
-        shutil.copyfile(file, partial)
-        os.replace(partial, place)
+        with open(file, "rb") as source, replacing(place) as copy:
+            shutil.copyfileobj(source, copy)
     return identify(place)
 
 

@@ -1,0 +1,176 @@
+"""Stop a small training run before every change that it makes to a file, resume it, and compare with a run that nobody disturbed.
+
+    python benchmarks/reliability/kill_points.py                 # every 10th change, under a minute
+    python benchmarks/reliability/kill_points.py --every 1 --out kill_points.json
+    python benchmarks/reliability/kill_points.py --every 1 --how full
+
+Each run is a forked process. Before its n-th change of a file in the run folder (open for writing, rename, mkdir, remove) it is killed by
+SIGKILL, or, with `--how full`, the disk takes nothing more from then on and the process has to end with a GrowreelError. The same run
+then goes on to its end. What counts: models, samples, newest checkpoint and statistics (without times) are those of the undisturbed run,
+to the byte, and nothing is left over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from growreel.config import Config, from_dict
+from growreel.data.shapes import shape_clips
+from growreel.data.writer import write_store
+from growreel.errors import GrowreelError
+from growreel.growth import Size
+from growreel.runtime.durable import replace_text
+from growreel.training.loop import train
+from growreel.training.stats import read_lines
+
+TIMES = ("time", "clips_per_second", "peak_memory_bytes", "seconds")
+CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
+REMOVALS = ("os.remove", "os.rmdir")
+HOW = ("kill", "full")
+REFUSED, CRASHED = 3, 4
+
+
+def small_config() -> Config:
+    """Two stages with a fade, 28 clips; statistics, samples and checkpoints fall together and apart."""
+    return from_dict(
+        {
+            "growth": {"stages": ["2x4x4", "4x8x8"], "fade_clips": 12, "stable_clips": 8, "minibatch": 4, "learning_rate": 0.002},
+            "network": {"max_channels": 2, "latent_dim": 4, "feature_dim": 4},
+            "training": {
+                "device": "cpu",
+                "stats_interval": 8,
+                "sample_interval": 8,
+                "checkpoint_interval": 8,
+                "sample_count": 1,
+            },
+        },
+        "small_config",
+    )
+
+
+def changes_of_files(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
+    """Whether an audit event of Python is a change of a file in `folder`."""
+    if event == "open":
+        path, _, flags = arguments
+        if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return False
+    elif event in CHANGES:
+        path = arguments[0]
+    else:
+        return False
+    return isinstance(path, str | bytes | Path) and os.fsdecode(path).startswith(folder)
+
+
+def count_changes(store: Path, run: Path) -> int:
+    """Train once in a forked process; how many changes it makes."""
+    return _forked(store, run, None, "kill")
+
+
+def train_until_stopped(store: Path, run: Path, point: int, how: str) -> bool:
+    """Train in a forked process that is stopped just before its n-th change, counted from 1. Whether it ended as it has to then."""
+    return _forked(store, run, point, how) == (-signal.SIGKILL if how == "kill" else -REFUSED)
+
+
+def _forked(store: Path, run: Path, point: int | None, how: str) -> int:
+    """The number of changes if the process came to its end, else minus its exit code or the signal that ended it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code, count = CRASHED, 0
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            if changes_of_files(event, arguments, str(run)):
+                count += 1
+                if point is None or count < point:
+                    return
+                if how == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if event not in REMOVALS:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        try:
+            sys.addaudithook(hook)
+            train(store, run, small_config(), progress=False)
+            os.write(writer, str(count).encode())
+            code = 0
+        except GrowreelError:
+            code = REFUSED
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        said = stream.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return int(said) if status == 0 else -abs(status)
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """Every file of a run folder and what must be the same however the run went; times are left out."""
+    found: dict[str, Any] = {}
+    for path in sorted(run.rglob("*")):
+        if path.is_dir() or path.name in ("environment.json", ".lock", "checkpoint.json", "statistics.jsonl"):
+            continue
+        found[str(path.relative_to(run))] = path.read_bytes()
+    found["stats.jsonl"] = [{name: v for name, v in line.items() if name not in TIMES} for line in read_lines(run / "stats.jsonl")]
+    return found
+
+
+def differences(run: Path, expected: dict[str, Any]) -> list[str]:
+    """Names of files that are missing, left over, or other than they should be."""
+    found = outcome(run)
+    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+
+
+def survey(store: Path, folder: Path, points: Iterable[int], how: str = "kill") -> dict[str, Any]:
+    """Stop and resume at each of the points; how often that was possible, which of them left a difference, and what."""
+    train(store, folder / "whole", small_config(), progress=False)
+    expected, stopped, wrong = outcome(folder / "whole"), 0, {}
+    for point in points:
+        run = folder / "stopped"
+        if train_until_stopped(store, run, point, how):
+            stopped += 1
+        try:
+            train(store, run, small_config(), progress=False)
+            if found := differences(run, expected):
+                wrong[point] = found
+        except Exception as error:
+            wrong[point] = [f"{type(error).__name__}: {error}"]
+        shutil.rmtree(run, ignore_errors=True)
+    return {"stopped": stopped, "wrong": wrong}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=10, help="take every n-th change")
+    parser.add_argument("--how", choices=HOW, default="kill", help="SIGKILL, or a full disk")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_store(folder / "store", shape_clips(8, Size(4, 8, 8)), fps=8.0).close()
+        changes = count_changes(folder / "store", folder / "counted")
+        figures = {"changes": changes, **survey(folder / "store", folder, range(1, changes + 1, options.every), options.how)}
+    print(f"{figures['changes']} changes of files; stopped at {figures['stopped']}; {len(figures['wrong'])} times something differed")
+    for point, found in figures["wrong"].items():
+        print(f"  before change {point}: {', '.join(found)}")
+    if options.out is not None:
+        replace_text(options.out, json.dumps(figures, indent=2) + "\n")
+    return 1 if figures["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

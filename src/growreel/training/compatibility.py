@@ -1,0 +1,96 @@
+"""Whether a configuration and a store may go on in a run that was begun with others."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from growreel.config import Config, changed_settings, idle_settings
+from growreel.data.record import DataRecord
+from growreel.errors import GrowreelError
+from growreel.losses import build_loss
+from growreel.models import build_discriminator, build_generator
+
+MAY_CHANGE = {
+    "clips",
+    "device",
+    "stats_interval",
+    "sample_interval",
+    "checkpoint_interval",
+    "keep_checkpoints",
+    "sample_count",
+    "eval_interval",
+    "eval_metrics",
+    "eval_clips",
+    "explosion_limit",
+}
+"""Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
+
+
+def check_settings(run: Path, before: Config, now: Config, allowed: bool) -> None:
+    """Raise GrowreelError, naming the settings, unless a run begun with `before` may go on with `now`.
+
+    Settings that do not change what is learnt may always differ. The others may if the user has `allowed` it and the networks stay
+    of the same shape.
+    """
+    changed = _differences(before, now)
+    if changed and not allowed:
+        raise GrowreelError(
+            f"--out {run}: this run was started with other settings: {'; '.join(changed)}. "
+            "Give those, or another --out, or --allow-config-change to go on with the new ones"
+        )
+    if changed and (reason := _other_networks(before, now)):
+        raise GrowreelError(
+            f"--out {run}: the networks of the new settings are not those of this run: {reason} ({'; '.join(changed)}). "
+            "Give another --out; nothing was changed"
+        )
+
+
+def check_data(run: Path, before: DataRecord, now: DataRecord, store: Path, allowed: bool) -> None:
+    """Raise GrowreelError, saying what differs, unless the store has the clips that the run has learnt from, or others are `allowed`."""
+    changed = before.differences(now)
+    if changed and not allowed:
+        raise GrowreelError(
+            f"--out {run}: this run has learnt from other clips than {store} holds: {'; '.join(changed)}. "
+            "Give that store, or another --out, or --allow-data-change to go on with these"
+        )
+
+
+def _differences(before: Config, now: Config) -> list[str]:
+    """`name: old -> new` for every setting that differs, may not, and has an effect in one of the two."""
+    idle = idle_settings(before).keys() & idle_settings(now).keys()
+    free = {f"training.{name}" for name in MAY_CHANGE}
+    same_plan = before.growth.plan() == now.growth.plan()
+    return [
+        f"{name}: {_plain(old)} -> {_plain(new)}"
+        for name, (old, new) in changed_settings(before, now).items()
+        if name not in free and not any(name == each or name.startswith(f"{each}.") for each in idle)
+        if not (same_plan and name.startswith("growth."))
+    ]
+
+
+def _plain(value: object) -> object:
+    return ", ".join(stage.size for stage in value) if isinstance(value, tuple) and value and hasattr(value[0], "size") else value
+
+
+def _other_networks(before: Config, now: Config) -> str | None:
+    """The first weight that one has and the other has not, or in another shape; None if a state of one fits the other."""
+    old, new = _shapes(before), _shapes(now)
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            return f"{name} is {old.get(name, 'nowhere')} in the run and {new.get(name, 'nowhere')} now"
+    return None
+
+
+def _shapes(config: Config) -> dict[str, str]:
+    colors = config.network.image_channels or 3
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=colors))
+    with torch.device("meta"):
+        modules = {
+            "generator": build_generator(config),
+            "discriminator": build_discriminator(config),
+            "loss": build_loss(config.loss, config.network.feature_dim),
+        }
+    return {f"{part} {key}": "x".join(map(str, v.shape)) for part, module in modules.items() for key, v in module.state_dict().items()}
