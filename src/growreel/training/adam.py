@@ -19,14 +19,19 @@ class ReleasedAdam(torch.optim.Adam):
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float) -> None:
         super().__init__(parameters, betas=betas, eps=eps, fused=True)
-        self._eps, self._steps = eps, 0
+        self._steps = 0
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of all parameters that have a gradient."""
         self._steps += 1
+        settings = [group["eps"] for group in self.param_groups]
         for group in self.param_groups:
-            group["eps"] = self._eps / math.sqrt(1 - group["betas"][1] ** self._steps)
-        return super().step(closure)
+            group["eps"] /= math.sqrt(1 - group["betas"][1] ** self._steps)
+        try:
+            return super().step(closure)
+        finally:
+            for group, eps in zip(self.param_groups, settings, strict=True):
+                group["eps"] = eps
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As of any optimiser. The number of steps is the most that a parameter has had."""

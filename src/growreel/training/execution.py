@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class Execution:
         return self._kept[key]
 
     def _make(self, objective: Objective, records: bool) -> Compute:
-        compute: Compute = self._compiled(objective) if self._compiles else functools.partial(accumulate_gradients, objective)
+        compute: Compute = self._compiled(objective) if self._compiles else partial(accumulate_gradients, objective)
         if not records:
             return compute
         if not self._kept:
