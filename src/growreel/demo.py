@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
 from growreel.video import enlarge, tile_frames, write_clip
 
+logger = logging.getLogger("growreel")
+
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
 PICTURED_CLIPS = 10
@@ -31,7 +34,7 @@ GOAL = 0.8
 
 
 def run_demo(run: str | Path) -> int:
-    """Run the demo in a run folder (an interrupted one goes on) and print where to look.
+    """Run the demo in a run folder (an interrupted one goes on) and tell, through the logger `growreel`, where to look.
 
     Returns the exit code: 0 if the goal was reached, 1 if not, 128 + n if signal n stopped the training.
 
@@ -43,11 +46,11 @@ def run_demo(run: str | Path) -> int:
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
     if not (store / "index.json").exists():
-        print(f"making {REAL_CLIPS} clips of moving shapes, {size}, in {store}")
+        logger.info(f"making {REAL_CLIPS} clips of moving shapes, {size}, in {store}")
         write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS)
     result = train(store, run, config)
     if result.signal:
-        print(f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on")
+        logger.info(f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on")
         return 128 + result.signal
 
     seeds = range(JUDGED_CLIPS)
@@ -63,13 +66,9 @@ def run_demo(run: str | Path) -> int:
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
     figures["seconds"] = round(seconds_trained(read_lines(run / "stats.jsonl")), 1)
     replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")
-    print(_table(verdicts))
-    print(
-        f"\ntraining took {figures['seconds']:.0f} s; look at:",
-        *pictures,
-        f"{run / 'demo.png'} (left generated, right real; a clip per row)",
-        sep="\n  ",
-    )
+    logger.info(_table(verdicts))
+    places = [*map(str, pictures), f"{run / 'demo.png'} (left generated, right real; a clip per row)"]
+    logger.info("\n  ".join([f"\ntraining took {figures['seconds']:.0f} s; look at:", *places]))
     return 0 if figures["accepted"] >= GOAL else 1
 
 

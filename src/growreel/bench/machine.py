@@ -15,7 +15,7 @@ from growreel.runtime.version import installed_version
 
 
 class Yardsticks:
-    """Rates of one device; every call measures anew.
+    """The best rates of one device; every call measures anew.
 
     Args:
         device: to measure.
@@ -54,13 +54,13 @@ def seconds_each(work: Callable[[], Any], times: int, device: torch.device) -> f
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until a card has done all that it was given; a CPU is never behind."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Facts that a reader of figures must know."""
+    """Processor or card, threads, what it computes natively, and versions: facts without which figures of speed mean little."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),

@@ -16,7 +16,7 @@ FORMAT = "growreel-bench-1"
 
 @dataclass
 class StageFigures:
-    """One stage. Rates are in clips a second, one per round.
+    """Figures of one stage. Rates are in clips a second, one per round.
 
     Attributes:
         train, fade: real clips shown a second in the stable phase and in the fade (empty at the first stage).
@@ -38,14 +38,14 @@ class StageFigures:
     at_start: int = 0
 
     def hours(self) -> float:
-        """That the plan spends at this stage."""
+        """Hours that the plan spends at this stage, at the median speeds of its fade and of its stable phase."""
         seconds = self.stable_clips / statistics.median(self.train)
         return (seconds + (self.fade_clips / statistics.median(self.fade) if self.fade else 0)) / 3600
 
 
 @dataclass
 class BenchReport:
-    """Everything of one bench.
+    """Everything that one bench found.
 
     Attributes:
         machine, settings: facts.
@@ -107,7 +107,11 @@ class BenchReport:
 
     def save(self, path: Path) -> list[Path]:
         """Write the JSON to `path`, which ends in .json, and the table beside it as .md. Returns both paths."""
-        return write_report(path, "--out", json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", self.table() + "\n")
+        return write_report(path, "--out", json.dumps(self.as_dict(), indent=2) + "\n", self.table() + "\n")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures as plain values, with the `format` that they are in."""
+        return {"format": FORMAT, **asdict(self)}
 
     def _forecast(self) -> str:
         hours = [stage.hours() for stage in self.stages]

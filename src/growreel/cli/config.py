@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.lists import plain
 from growreel.config import Config, GrowthConfig, StageConfig, from_dict, load_config, load_preset, preset_names, to_dict
 from growreel.errors import GrowreelError
 
@@ -44,7 +45,7 @@ def _base_config(arguments: Sequence[str]) -> Config:
 def resolve_config(options: Namespace) -> Config:
     """The configuration that all flags together give. Raises GrowreelError if they contradict one another."""
     names = [field.name for field in dataclasses.fields(Config)]
-    tree: dict[str, Any] = {name: value for name, value in options.as_dict().items() if name in names}
+    tree: dict[str, Any] = {name: plain(value) for name, value in options.as_dict().items() if name in names}
     config = from_dict(tree, "command line")
     growth: GrowthConfig = config.growth
     if options.stages is not None and (options.target or options.order):

@@ -6,9 +6,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.console import messages_on_console
+from growreel.cli.parser import CommandParser
+
 
 def demo_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    """Flags of `growreel demo`."""
+    parser = CommandParser(
         usage="growreel demo [--out RUN]", description="Make procedural clips, grow a model on them, sample it, judge the samples."
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
@@ -16,6 +20,8 @@ def demo_parser() -> ArgumentParser:
 
 
 def run_demo_command(options: Namespace) -> int:
+    """Run the demo. Returns the exit code."""
     from growreel.demo import run_demo
 
-    return run_demo(options.out)
+    with messages_on_console():
+        return run_demo(options.out)

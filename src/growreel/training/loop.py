@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
@@ -21,12 +20,14 @@ from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
 from growreel.runtime import distributed
+from growreel.runtime.devices import check_trainable
 from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.sampling import clips_of_seeds, write_samples
+from growreel.training.budget import within_hours
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from growreel.training.evaluation import StageEvaluation
-from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
+from growreel.training.progress import Progress
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, mean_over_processes, read_lines
@@ -51,7 +52,14 @@ class TrainResult:
 
 
 def train(
-    store_path: str | Path, run_path: str | Path, config: Config, *, allow_config_change: bool = False, progress: bool = True
+    store_path: str | Path,
+    run_path: str | Path,
+    config: Config,
+    *,
+    allow_config_change: bool = False,
+    progress: bool = True,
+    hours: float | None = None,
+    advise: bool = False,
 ) -> TrainResult:
     """Train on a clip store, in a run folder; the same call again resumes from the newest checkpoint.
 
@@ -60,7 +68,9 @@ def train(
         run_path: folder for config.yaml, stats.jsonl, checkpoints, models and samples.
         config: `network.image_channels` may be None and `training.precision` auto.
         allow_config_change: resume even though the configuration differs from the run's.
-        progress: show a progress bar.
+        progress: show a bar on a terminal, else one line per statistics interval, through the logger `growreel`.
+        hours: scale the schedule so that training takes so long on this machine; a few steps of every stage are measured for it.
+        advise: say what the schedule takes and what else there is to choose.
 
     Raises:
         GrowreelError: store and plan do not fit, the run folder belongs to another configuration, the disk is full, or training
@@ -68,6 +78,7 @@ def train(
     """
     store_path, run_path = Path(store_path), Path(run_path)
     device = distributed.pick_device(config.training.device, "--training.device")
+    check_trainable(device, "--training.device")
     distributed.setup(device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -75,8 +86,11 @@ def train(
     with ClipStore.open(store_path) as store:
         run = RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
+        _check_fit(config.growth.plan(), store)
+        times, said = None, ""
+        if hours is not None:
+            config, times, said = within_hours(config, hours, device, run)
         plan = config.growth.plan()
-        _check_fit(plan, store)
         state = TrainingState(config, device)
         if distributed.rank() == 0:
             run.open(config, allow_config_change)
@@ -91,7 +105,8 @@ def train(
             world_size=distributed.world_size(),
         )
         try:
-            return _Loop(run, config, state, batches, store, progress).run_to_end()
+            shown = Progress(config, device, shown=progress, times=times, preface=said, advise=advise)
+            return _Loop(run, config, state, batches, store, shown).run_to_end()
         finally:
             batches.close()
             distributed.shutdown()
@@ -115,31 +130,23 @@ class _Loop:
     """One call of `train`: what happens before, between and after steps, top to bottom in `run_to_end`."""
 
     def __init__(
-        self, run: RunFolder, config: Config, state: TrainingState, batches: ClipBatches, store: ClipStore, progress: bool
+        self, run: RunFolder, config: Config, state: TrainingState, batches: ClipBatches, store: ClipStore, progress: Progress
     ) -> None:
         self.run, self.config, self.state, self.batches, self.store = run, config, state, batches, store
         self.training = config.training
         self.means = RunningMeans()
         self.budget = RollbackBudget()
         self.is_first = distributed.rank() == 0
-        self.total = state.plan.total_clips if self.training.clips is None else self.training.clips
-        self.forecast = Forecast(state.generator, state.discriminator)
-        self.bar = tqdm(
-            total=self.total,
-            unit=" clips",
-            disable=not (progress and self.is_first),
-            dynamic_ncols=True,
-            smoothing=0.05,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
-        )
+        self.total = progress.total
+        self.progress = progress
         self.since = (time.perf_counter(), 0)
         self.saved_at: int | None = None
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
     def run_to_end(self) -> TrainResult:
-        with self.bar, _catch_signals() as caught:
+        with self.progress, _catch_signals() as caught:
             if self._load():
-                self._say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
+                self.progress.say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
                 self._save_checkpoint()  # so that a rollback always finds one
             self._restart_clock()
@@ -159,9 +166,9 @@ class _Loop:
     def _step(self) -> None:
         """`critic_steps` of the discriminator on new real clips, one of the generator."""
         state, position = self.state, self.state.position
-        stage, started = state.plan.stages[position.stage], time.perf_counter()
-        if state.prepare_optimizers(position):
-            self.forecast.entered()
+        stage = state.plan.stages[position.stage]
+        self.progress.step_begins()
+        state.prepare_optimizers(position)
         for _ in range(self.training.critic_steps):
             real = fade_real(self.batches.at(state.clips_shown, stage.size, stage.minibatch), state, position)
             scalars = discriminator_step(state, real, position, stage.minibatch, self.config)
@@ -170,12 +177,7 @@ class _Loop:
         values = mean_over_processes(scalars)
         check_step(values, self.training.explosion_limit)
         self.means.add(values)
-        clips = stage.minibatch * self.training.critic_steps
-        self.forecast.measured(position.stage, clips, time.perf_counter() - started)
-        left = self.forecast.seconds_left(state.clips_shown, self.total) or 0.0
-        self.bar.set_description_str(f"{stage.size} {position.phase} alpha {position.alpha:.2f}", refresh=False)
-        self.bar.set_postfix_str(f"{tqdm.format_interval(left)} left", refresh=False)
-        self.bar.update(clips)
+        self.progress.stepped(position, state.clips_shown, stage.minibatch * self.training.critic_steps, values)
 
     def _maintain(self, before: int) -> None:
         """Write what is due because an interval ended between `before` and now, or because this is the last step."""
@@ -188,7 +190,8 @@ class _Loop:
             self._write_stats(self.state.plan.position(before))
         if self.evaluation is not None and due(self.evaluation.interval):
             self._evaluate(self.evaluation)
-        if ended or due(self.training.sample_interval):
+        first_look = self.progress.first_look(self.state.plan.position(before), self.state.clips_shown)
+        if ended or due(self.training.sample_interval) or (first_look and not any(self.run.samples.iterdir())):
             self._write_samples()
         if ended or due(self.training.checkpoint_interval):
             self._save_checkpoint()
@@ -210,6 +213,7 @@ class _Loop:
         }
         if self.is_first:
             append_line(self.run.stats, line)
+        self.progress.statistics(line)
 
     def _evaluate(self, evaluation: StageEvaluation) -> None:
         """All processes take part, so none waits for another; the time it takes does not count as training."""
@@ -242,7 +246,7 @@ class _Loop:
 
     def _load(self) -> bool:
         """Bring back the newest checkpoint and drop what was written after it; False if there is none."""
-        found = newest_checkpoint(self.run.path, self._say) if self.is_first else None
+        found = newest_checkpoint(self.run.path, self.progress.say) if self.is_first else None
         path = distributed.from_first(found[0] if found else None)
         lines = read_lines(self.run.stats)
         if path is None:
@@ -254,8 +258,6 @@ class _Loop:
         self.state.load_state_dict(saved)
         self.state.rollbacks = max(self.state.rollbacks, sum("event" in line for line in lines))
         self.saved_at = self.state.clips_shown
-        self.bar.reset(total=self.total)
-        self.bar.update(self.state.clips_shown)
         distributed.barrier()
         if self.is_first:
             self.run.drop_after(self.state.clips_shown)
@@ -271,13 +273,10 @@ class _Loop:
         self.budget.spend(reason, at)
         self._load()
         self._restart_clock()
-        self._say(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
-
-    def _say(self, message: str) -> None:
-        if self.is_first:
-            self.bar.write(message)
+        self.progress.say(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
 
     def _restart_clock(self) -> None:
+        self.progress.begin(self.state.clips_shown)
         self.since = (time.perf_counter(), self.state.clips_shown)
 
     def _fps(self) -> float:
