@@ -15,7 +15,7 @@ from growreel.runtime.version import installed_version
 
 
 class Yardsticks:
-    """The best rates of one device; every call measures anew.
+    """Measures the best rates of one device, anew at every call.
 
     Args:
         device: to measure.
@@ -31,11 +31,11 @@ class Yardsticks:
         self.matrix = torch.ones(self.side, self.side, dtype=dtype, device=device)
 
     def matrix_rate(self) -> float:
-        """Floating-point operations a second of a product of two large square matrices."""
+        """Return the floating-point operations a second of a product of two large square matrices."""
         return 2 * self.side**3 / self._warm_seconds(lambda: self.matrix @ self.matrix)
 
     def copy_rate(self) -> float:
-        """Bytes a second, read and written, of copying a large block."""
+        """Return the bytes a second, read and written, of copying a large block."""
         return 2 * self.block.numel() * self.block.element_size() / self._warm_seconds(lambda: self.target.copy_(self.block))
 
     def _warm_seconds(self, work: Callable[[], Any]) -> float:
@@ -44,7 +44,7 @@ class Yardsticks:
 
 
 def seconds_each(work: Callable[[], Any], times: int, device: torch.device) -> float:
-    """Seconds that `work` takes, on average over `times` calls in a row; no call before them warms up."""
+    """Return the seconds that `work` takes, on average over `times` calls in a row; no call before them warms up."""
     synchronize(device)
     started = time.perf_counter()
     for _ in range(times):
@@ -60,7 +60,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Processor or card, threads, what it computes natively, and versions: facts without which figures of speed mean little."""
+    """Return processor or card, threads, what it computes natively, and versions: facts without which figures of speed mean little."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),

@@ -78,7 +78,7 @@ class _Stages:
         self.yardsticks = Yardsticks(device, dtype_of(config.training.precision, device))
 
     def measure(self, number: int, stage: Stage) -> StageFigures:
-        """All rounds at one stage, with a process of its own for the networks, so that its peak of memory is its own."""
+        """Measure all rounds at one stage, with a process of its own for the networks, so that its peak of memory is its own."""
         figures = StageFigures(str(stage.size), stage.minibatch, stage.fade_clips, stage.stable_clips)
         batches = ClipBatches(
             self.store, seed=0, mirror=self.config.training.mirror, device=self.device, time_reduction=self.config.growth.time_reduction
@@ -110,14 +110,14 @@ class _Stages:
 
 
 def _times(worker: Remote, method: str, *arguments: Any) -> int:
-    """How many calls of the worker's method last for at least `LEAST_SECONDS`; asking warms it up."""
+    """Return how many calls of the worker's method last for at least `LEAST_SECONDS`; asking warms it up."""
     worker.call(method, *arguments, 2)
     seconds: float = worker.call(method, *arguments, 1)
     return max(1, math.ceil(LEAST_SECONDS / seconds))
 
 
 def _load_rate(batches: ClipBatches, stage: Stage, device: torch.device) -> float:
-    """Clips a second that the loader brings to the device while nothing else runs."""
+    """Return the clips a second that the loader brings to the device while nothing else runs."""
     batches.at(0, stage.size, stage.minibatch)
     shown, started = stage.minibatch, time.perf_counter()
     while time.perf_counter() - started < LEAST_SECONDS:

@@ -22,7 +22,7 @@ FADE_ALPHA = 0.5
 
 
 class StageWorkload:
-    """Networks, optimisers and one minibatch of noise as real clips, at one stage.
+    """Networks, optimisers and one minibatch of noise in place of real clips, ready to be trained and sampled at one stage.
 
     Args:
         tree: of the configuration; precision and channels are settled.
@@ -48,7 +48,7 @@ class StageWorkload:
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
 
     def train(self, fading: bool, steps: int) -> float:
-        """Seconds that a step takes, on average over `steps`: `critic_steps` of the discriminator and one of the generator."""
+        """Return the seconds that a step takes, on average over `steps`: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0
         position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
         checked = CHECKED_CALLS * self.config.loss.penalty_interval * self.config.training.critic_steps * self.minibatch
@@ -57,19 +57,19 @@ class StageWorkload:
         return seconds_each(lambda: self._step(position), steps, self.device)
 
     def sample(self, batches: int) -> float:
-        """Seconds that it takes to sample as many clips as `batch` says, from latents to bytes, on average over `batches`."""
+        """Return the seconds that it takes to sample as many clips as `batch` says, from latents to bytes, on average over `batches`."""
         return seconds_each(self._sample, batches, self.device)
 
     def batch(self) -> int:
-        """How many clips are sampled together at this stage."""
+        """Return how many clips are sampled together at this stage."""
         return len(self.latents)
 
     def counted(self) -> dict[str, dict[str, int]]:
-        """Operations and bytes of a training step (`train`), and of sampling a batch (`sample`)."""
+        """Return operations and bytes of a training step (`train`), and of sampling a batch (`sample`)."""
         return {"train": count(lambda: self._step(Position(self.stage, "stable", 1.0))), "sample": count(self._sample)}
 
     def memory(self) -> dict[str, int]:
-        """Bytes that the process held: the most so far (`peak`), and before it had networks (`at_start`)."""
+        """Return the bytes that the process held: the most so far (`peak`), and before it had networks (`at_start`)."""
         return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
 
     def _step(self, position: Position) -> None:

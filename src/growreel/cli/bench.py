@@ -17,7 +17,7 @@ BENCH_PRESET = "trailerfaces-256"
 
 
 def bench_parser(arguments: Sequence[str]) -> ArgumentParser:
-    """Flags of `growreel bench`."""
+    """Build the parser of `growreel bench`."""
     parser = CommandParser(
         usage="growreel bench [--out FILE.json] [--preset NAME | --config FILE] [--sizes TxHxW,...] [options]",
         description="Speed and memory of every stage of a plan: training, sampling, the loader, and how near they come to what this "
@@ -33,7 +33,7 @@ def bench_parser(arguments: Sequence[str]) -> ArgumentParser:
 
 
 def _bench_arguments(arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments with the paper's preset among them, where they name neither a preset nor a file."""
+    """Add the paper's preset to the arguments, unless they name a preset or a file."""
     chosen = any(argument.split("=")[0] in ("--preset", "--config") for argument in arguments)
     return arguments if chosen else [*arguments, "--preset", BENCH_PRESET]
 

@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def completion_parser() -> ArgumentParser:
-    """Flags of `growreel completion`."""
+    """Build the parser of `growreel completion`."""
     parser = CommandParser(
         usage="growreel completion bash|zsh|fish",
         description="Print a completion script. To have it in every new shell: bash: growreel completion bash > "

@@ -17,7 +17,7 @@ CODES: dict[Style, str] = {"bold": "1", "red": "31", "yellow": "33"}
 
 
 def has_colors(stream: TextIO) -> bool:
-    """Whether colours are wanted on this stream: on a terminal alone, and not where NO_COLOR (no-color.org) is set or TERM is `dumb`."""
+    """Say whether colours are wanted on this stream: on a terminal, unless NO_COLOR (no-color.org) is set or TERM is `dumb`."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     if os.name == "nt" and not (os.environ.get("WT_SESSION") or os.environ.get("ANSICON")):
@@ -26,7 +26,7 @@ def has_colors(stream: TextIO) -> bool:
 
 
 def styled(text: str, style: Style, stream: TextIO) -> str:
-    """The text in this style where the stream has colours, else as it is."""
+    """Wrap the text in the codes of a style where the stream has colours; leave it as it is elsewhere."""
     return f"\x1b[{CODES[style]}m{text}\x1b[0m" if has_colors(stream) else text
 
 
@@ -37,7 +37,7 @@ def print_table(table: str) -> None:
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """The flag of every command that prints a table."""
+    """Add --json, the flag of every command that prints a table."""
     parser.add_argument("--json", action="store_true", help="print JSON instead, for programs")
 
 
@@ -48,7 +48,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def messages_on_console() -> Iterator[None]:
-    """Inside, what growreel's functions log is printed to the standard output, above a progress bar where there is one."""
+    """Print what growreel's functions log to the standard output for as long as the context lasts, above a progress bar if there is one."""
     logger, handler = logging.getLogger("growreel"), _Console()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)

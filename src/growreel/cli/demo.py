@@ -11,7 +11,7 @@ from growreel.cli.parser import CommandParser
 
 
 def demo_parser() -> ArgumentParser:
-    """Flags of `growreel demo`."""
+    """Build the parser of `growreel demo`."""
     parser = CommandParser(
         usage="growreel demo [--out RUN]", description="Make procedural clips, grow a model on them, sample it, judge the samples."
     )

@@ -14,7 +14,7 @@ from growreel.runtime.durable import markdown_beside
 
 
 def evaluate_parser() -> ArgumentParser:
-    """Flags of `growreel evaluate`."""
+    """Build the parser of `growreel evaluate`."""
     parser = CommandParser(
         usage="growreel evaluate FAKE --real STORE [--metrics NAMES] [--clips N] [--repeats R] [--card FILE.json] [options]",
         description="Measure FAKE (model file, run folder, clip store, folder of videos, or .npy of clips) against the clips of a store. "
@@ -76,7 +76,7 @@ def run_evaluate(options: Namespace) -> int:
 
 
 def weights_parser() -> ArgumentParser:
-    """Arguments of `growreel weights`."""
+    """Build the parser of `growreel weights`."""
     parser = CommandParser(
         usage="growreel weights list | path | add FILE [--role ROLE] | download NAME",
         description="Weights of the metrics' networks. They are never fetched unasked; their folder is GROWREEL_WEIGHTS, or in your cache.",

@@ -13,7 +13,7 @@ from growreel.errors import GrowreelError
 
 
 def inspect_parser() -> ArgumentParser:
-    """Flags of `growreel inspect`."""
+    """Build the parser of `growreel inspect`."""
     parser = CommandParser(
         usage="growreel inspect STORE|RUN|MODEL [options]",
         description="Print what a clip store, a run folder or a model file holds. Of a store a contact sheet is drawn, too.",
@@ -81,7 +81,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _in_lines(found: dict[str, Any]) -> str:
-    """The facts of a run or a model for people, a line each; what is not there is left out."""
+    """Write the facts of a run or a model for people, a line each; what is not there is left out."""
     head = f"{found['path']}: a {'run folder' if found['kind'] == 'run' else 'model file'}"
     rows = {
         name.replace("_", " "): _value(name, value)

@@ -16,7 +16,7 @@ STAGES = "--growth.stages"
 
 
 def spell_lists(arguments: Sequence[str]) -> list[str]:
-    """The arguments with every list of a configuration field as JSON, so that `--training.eval_metrics kid,motion` can be written.
+    """Return the arguments with every list of a configuration field as JSON, so that `--training.eval_metrics kid,motion` can be written.
 
     A list of sizes for --growth.stages becomes --stages, which means the same. What begins with a bracket is JSON already and stays.
     """
@@ -43,7 +43,7 @@ def spell_lists(arguments: Sequence[str]) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """A parsed value with dicts in place of Namespaces, in lists as well."""
+    """Return a parsed value with dicts in place of Namespaces, in lists as well."""
     if isinstance(value, Namespace):
         value = value.as_dict()
     if isinstance(value, dict):
@@ -52,7 +52,7 @@ def plain(value: Any) -> Any:
 
 
 def _list_flags(kind: type, prefix: str = "--") -> list[str]:
-    """Flags of all fields below a configuration class that hold a tuple."""
+    """Collect the flags of all fields below a configuration class that hold a tuple."""
     flags = []
     for name, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser(arguments: Sequence[str]) -> ArgumentParser:
-    """The parser of all commands; `arguments` decide which preset's values are the defaults shown."""
+    """Build the parser of all commands; `arguments` decide which preset's values are the defaults shown."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = CommandParser(
         prog="growreel",

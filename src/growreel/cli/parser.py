@@ -16,10 +16,10 @@ from growreel.cli.lists import spell_lists
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """Types by their names: `path`, not `<class 'Path'>`; where there are choices, they say all there is to say."""
+    """Shows types by their names: `path`, not `<class 'Path'>`; where there are choices, they say all there is to say."""
 
     def _expand_help(self, action: argparse.Action) -> str:
-        """Without what says nothing: that a value may be none, and is none unless given."""
+        """Leave out what says nothing: that a value may be none, and is none unless given."""
         text = super()._expand_help(action)
         return re.sub(r" \(\)$", "", re.sub(r"(, )?default: null", "", text)).replace("(, ", "(")
 
@@ -63,14 +63,14 @@ class CommandParser(ArgumentParser):
 
 
 def _plain_types(text: str) -> str:
-    """Python's names of types as words: `<class 'pathlib.Path'>` becomes `path`."""
+    """Replace Python's names of types by words: `<class 'pathlib.Path'>` becomes `path`."""
     names = {Path.__name__: "path", "str": "text", "null": "none"}
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
     return re.sub(r"\b(Path|str|null)\b", lambda name: names[name[1]], text)
 
 
 def commands_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
-    """The parsers of the commands, by name."""
+    """Return the parsers of the commands, by name."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
@@ -78,12 +78,12 @@ def commands_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
 
 
 def _command_of(parser: ArgumentParser, key: str) -> ArgumentParser | None:
-    """The command that a key such as `train.store` belongs to."""
+    """Return the parser of the command that a key such as `train.store` belongs to, or None."""
     return commands_of(parser).get(key.split(".")[0])
 
 
 def _spelled(parser: ArgumentParser, key: str) -> str:
-    """How a key is written on the command line: `--out`, or `STORE` for an argument without a flag."""
+    """Spell a key as on the command line: `--out`, or `STORE` for an argument without a flag."""
     for action in parser._actions:
         if action.dest == key:
             return action.option_strings[0] if action.option_strings else key.upper()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
-    """Flags that both commands have."""
+    """Add the flags that both commands have."""
     parser.add_argument(
         "model", type=Path, help="a .safetensors file, a run folder for its newest, or shapes-16x32x32, which comes with growreel"
     )
@@ -43,7 +43,7 @@ def _load_model(options: Namespace) -> LoadedGenerator:
 
 
 def sample_parser() -> ArgumentParser:
-    """Flags of `growreel sample`."""
+    """Build the parser of `growreel sample`."""
     parser = CommandParser(
         usage="growreel sample MODEL --out FILE [--count N] [--seed S] [options]",
         description="Make clips. Clip k depends on seed + k alone. A .npy file is uint8 [n, t, h, w, c]; the others show a grid.",
@@ -70,7 +70,7 @@ def run_sample(options: Namespace) -> int:
 
 
 def walk_parser() -> ArgumentParser:
-    """Flags of `growreel walk`."""
+    """Build the parser of `growreel walk`."""
     parser = CommandParser(
         usage="growreel walk MODEL --out FILE [options]", description="A smooth walk through the latent space that loops without a jump."
     )

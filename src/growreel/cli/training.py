@@ -14,7 +14,7 @@ from growreel.cli.parser import CommandParser
 
 
 def plan_parser(arguments: Sequence[str]) -> ArgumentParser:
-    """Flags of `growreel plan`."""
+    """Build the parser of `growreel plan`."""
     parser = CommandParser(usage="growreel plan [--preset NAME] [--target TxHxW] [options]", description="Print the growth plan.")
     add_json(parser)
     add_config(parser, arguments)
@@ -34,7 +34,7 @@ def run_plan(options: Namespace) -> int:
 
 
 def train_parser(arguments: Sequence[str]) -> ArgumentParser:
-    """Flags of `growreel train`."""
+    """Build the parser of `growreel train`."""
     parser = CommandParser(
         usage="growreel train STORE --out RUN [--preset NAME] [--target TxHxW] [--hours H] [options]",
         description="Train on a clip store. The same command on the same run folder resumes. Ctrl-C and SIGTERM save and leave.",

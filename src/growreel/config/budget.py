@@ -11,7 +11,7 @@ from growreel.errors import GrowreelError
 
 
 def scale_schedule(growth: GrowthConfig, factor: float) -> GrowthConfig:
-    """The same growth with every fade and every stable phase `factor` times as long, written out stage by stage.
+    """Return the same growth with every fade and every stable phase `factor` times as long, written out stage by stage.
 
     Lengths are rounded to whole steps of the stage's minibatch. A phase that there was stays at least one step long, so a very small
     factor gives a plan that is longer than asked for. Sizes, minibatches and learning rates stay as they are; a rate that falls
@@ -41,5 +41,5 @@ def scale_schedule(growth: GrowthConfig, factor: float) -> GrowthConfig:
 
 
 def budget_factor(seconds: float, stage_seconds: Sequence[float]) -> float:
-    """By what to multiply the clips of all stages so that they take `seconds` in all, when they now take `stage_seconds`."""
+    """Return by what to multiply the clips of all stages so that they take `seconds` in all, when they now take `stage_seconds`."""
     return seconds / sum(stage_seconds)

@@ -17,7 +17,7 @@ SHEET_COLUMNS = 8
 
 
 def facts(store: ClipStore) -> dict[str, Any]:
-    """What a store holds, as plain values: counts, shape, rate, labels, levels, bytes, and what was skipped."""
+    """Return what a store holds, as plain values: counts, shape, rate, labels, levels, bytes, and what was skipped."""
     sources = Counter(clip.source for clip in store.clips)
     labels = Counter(store.labels[clip.label] for clip in store.clips if clip.label is not None)
     return {

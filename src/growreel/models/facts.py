@@ -15,7 +15,7 @@ SHOWN = {"format", "config", "plan", "position", "fps", "license"}
 
 
 def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
-    """Facts of a model that was loaded from `path`, as plain values; `header` has what else was written into the file."""
+    """Return the facts of a model that was loaded from `path`, as plain values; `header` has what else was written into the file."""
     with safe_open(path, framework="pt") as file:
         header: dict[str, str] = file.metadata()
     generator, config = model.generator, model.config

@@ -31,14 +31,14 @@ def keep_freed_memory() -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that tensors held on a CUDA card; on any other device the most that the process held, or 0 where nothing tells."""
+    """Return the most bytes that tensors held on a CUDA card; on other devices the most that the process held, or 0 where nothing tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _status("VmHWM") or _highest_resident_size()
 
 
 def resident_memory(device: torch.device) -> int:
-    """Bytes that tensors hold now on a CUDA card; on any other device those that the process holds, or 0 where nothing tells."""
+    """Return the bytes that tensors hold now on a CUDA card; on any other device those that the process holds, or 0 where nothing tells."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
 
 
@@ -56,7 +56,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def _c_function(name: str) -> ctypes._NamedFuncPointer | None:
-    """A function of the C library that this process is linked with; None where there is none of that name, as on Windows."""
+    """Return a function of the C library that this process is linked with, or None where there is none of that name, as on Windows."""
     try:
         return getattr(ctypes.CDLL(None), name, None)
     except (OSError, TypeError):
@@ -64,7 +64,7 @@ def _c_function(name: str) -> ctypes._NamedFuncPointer | None:
 
 
 def _highest_resident_size() -> int:
-    """What getrusage tells, in bytes: macOS counts in bytes, other systems in KiB, and Windows has no getrusage."""
+    """Return what getrusage tells, in bytes: macOS counts in bytes, other systems in KiB, and Windows has no getrusage."""
     if resource is None:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
@@ -72,7 +72,7 @@ def _highest_resident_size() -> int:
 
 
 def _status(name: str) -> int:
-    """A line of Linux's /proc/self/status in bytes, 0 elsewhere. (ru_maxrss starts at what the parent process held.)"""
+    """Return a line of Linux's /proc/self/status in bytes, 0 elsewhere. (ru_maxrss starts at what the parent process held.)"""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:

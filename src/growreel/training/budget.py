@@ -20,7 +20,7 @@ LITTLE = 0.05
 
 
 def within_hours(config: Config, hours: float, device: torch.device, run: RunFolder) -> tuple[Config, Sequence[StageTimes] | None, str]:
-    """The configuration with its schedule scaled so that training takes `hours` on this machine, as trial steps tell.
+    """Return the configuration with its schedule scaled so that training takes `hours` on this machine, as trial steps tell.
 
     Every stage's clips are multiplied by one factor (`growreel.config.budget.scale_schedule`). A run that was begun keeps the lengths
     that it was begun with, whatever this machine does now. Every process must call it. Returned are also the times of the trial
@@ -49,7 +49,10 @@ def within_hours(config: Config, hours: float, device: torch.device, run: RunFol
 
 
 def _lengths_of(begun: GrowthConfig, growth: GrowthConfig) -> GrowthConfig:
-    """This growth with the lengths of stages of the one that was begun; as it is if they have other stages, which `RunFolder` refuses."""
+    """Return this growth with the lengths of the stages of the one that was begun.
+
+    If that has other stages it is returned as it is, for `RunFolder` to refuse.
+    """
     ours, theirs = scale_schedule(growth, 1.0), begun.plan()
     if ours.plan().sizes != theirs.sizes:
         return ours
@@ -61,7 +64,7 @@ def _lengths_of(begun: GrowthConfig, growth: GrowthConfig) -> GrowthConfig:
 
 
 def choices(config: Config, seconds: float) -> str:
-    """What a person can do who gave no preset and no end, about a run that is to take `seconds`."""
+    """Say what a person can do who gave no preset and no end, about a run that is to take `seconds`."""
     plan = config.growth.plan()
     shorter = []
     for name in preset_names():

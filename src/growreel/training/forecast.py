@@ -10,13 +10,13 @@ from growreel.training.trial import StageTimes
 
 TRUST_SECONDS = 5.0
 """What was expected counts as much as this many seconds of steps that were seen."""
-STAGE_MEMORY_SECONDS = 60.0
-RUN_MEMORY_SECONDS = 600.0
+STAGE_MEMORY_SECONDS = 300.0
+RUN_MEMORY_SECONDS = 1800.0
 """After so many seconds of training a step counts a third, in the pace of the stage and in that of the whole run."""
 
 
 class Forecast:
-    """Seconds left, from the times of the trial steps and from how the steps seen so far compare with them.
+    """Tells the seconds that a run still needs, from the times of the trial steps and from how the steps seen so far compare with them.
 
     The stage that is being trained goes on at its own pace of late; later stages are expected at the trial's times, corrected by the
     pace of the whole run so far. What happens between steps (samples, checkpoints, evaluations) is added per clip shown.
@@ -47,7 +47,7 @@ class Forecast:
         self._between_steps += seconds
 
     def stage_seconds(self, total: int, clips_shown: int = 0) -> list[float]:
-        """Seconds that each stage still needs when `clips_shown` clips are over and the run ends at `total`; the last stage has no end."""
+        """Return the seconds that each stage still needs after `clips_shown` clips if the run ends at `total`; the last stage has no end."""
         seconds = []
         for k, (stage, times) in enumerate(zip(self.plan.stages, self.times, strict=True)):
             start = self.plan.start(k)
@@ -59,13 +59,13 @@ class Forecast:
         return seconds
 
     def seconds_left(self, clips_shown: int, total: int) -> float:
-        """Seconds from `clips_shown` to `total`."""
+        """Return the seconds from `clips_shown` to `total`, with what is expected between steps."""
         between = self._between_steps / self._clips_seen * (total - clips_shown) if self._clips_seen else 0.0
         return sum(self.stage_seconds(total, clips_shown)) + max(0.0, between)
 
 
 class _Pace:
-    """How many times as long as expected steps take: an average that forgets, and that begins at `factor`."""
+    """Tells how many times as long as expected steps take: an average that forgets, and that begins at `factor`."""
 
     def __init__(self, memory_seconds: float, factor: float = 1.0) -> None:
         self._memory = memory_seconds
@@ -81,7 +81,7 @@ class _Pace:
 
 
 def in_words(seconds: float) -> str:
-    """A duration with two or three digits, in the unit that suits it: `50 s`, `12 min`, `3.4 h`, `270 h`, `11 days`."""
+    """Write a duration with two or three digits, in the unit that suits it: `50 s`, `12 min`, `3.4 h`, `270 h`, `11 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

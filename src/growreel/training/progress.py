@@ -28,7 +28,7 @@ logger = logging.getLogger("growreel")
 class Progress:
     """Messages, progress, losses and time left of one call of `train`. In all processes but the first it is silent.
 
-    Messages and lines go to the logger `growreel` at level INFO; where nobody listens to that, they are printed.
+    Messages and lines go to the logger `growreel` at level INFO; where that is not enabled, they are printed if progress is shown.
 
     Args:
         config: settled.
@@ -142,9 +142,8 @@ class Progress:
         """One message for the person who runs this, above the bar where there is one."""
         if not self.is_first:
             return
-        if logger.isEnabledFor(logging.INFO):
-            logger.info(message)
-        else:
+        logger.info(message)
+        if self.shown and not logger.isEnabledFor(logging.INFO):
             tqdm.write(message)
             sys.stdout.flush()
 

@@ -14,13 +14,13 @@ NOT_LOSSES = {"clips", "stage", "phase", "alpha", "clips_per_second", "peak_memo
 
 
 def is_run(path: Path) -> bool:
-    """Whether this folder is one that `train` wrote."""
+    """Say whether this folder is one that `train` wrote."""
     run = RunFolder(path)
     return run.config.is_file() and run.models.is_dir()
 
 
 def run_facts(path: Path) -> dict[str, Any]:
-    """Facts of a run folder, as plain values; what is not there yet is None or empty.
+    """Return the facts of a run folder, as plain values; what is not there yet is None or empty.
 
     Raises GrowreelError if it is no run folder, or if its config.yaml is not one of growreel's.
     """

@@ -16,7 +16,7 @@ from growreel.models.generator import stage_channels
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers the module's parameters hold."""
+    """Return how many numbers the module's parameters hold."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -39,7 +39,7 @@ class PlanSummary:
         self.head = build_loss(self.config.loss, self.config.network.feature_dim)
 
     def as_dict(self) -> dict[str, Any]:
-        """`stages`, a dict each, and the totals `parameters` (of `generator`, `discriminator` and `head`), `loss` and `clips`."""
+        """Return `stages`, a dict each, and the totals `parameters` (of `generator`, `discriminator` and `head`), `loss` and `clips`."""
         return {
             "stages": [self._stage(i) for i in range(len(self.plan.stages))],
             "parameters": {
@@ -52,7 +52,7 @@ class PlanSummary:
         }
 
     def table(self) -> str:
-        """One line per stage: size, what grows, channels, parameters added to each network, minibatch, clips; then the totals."""
+        """Return one line per stage: size, what grows, channels, parameters added to each network, minibatch, clips; then the totals."""
         summary = self.as_dict()
         rows = [("stage", "size", "grows", "channels", "G params", "D params", "minibatch", "lr", "fade", "stable", "from clip")]
         for i, stage in enumerate(summary["stages"]):

@@ -37,7 +37,10 @@ class StageTimes:
 
 
 def stage_costs(config: Config) -> list[int]:
-    """Arithmetic of one clip at each stage: the sum over the active blocks of their weights times the voxels that they are applied to."""
+    """Return the arithmetic of one clip at each stage.
+
+    It is the sum over the active blocks of their weights times the voxels that they are applied to.
+    """
     with torch.device("meta"):
         generator, discriminator = build_generator(config), build_discriminator(config)
     return [sum(_block_cost(generator, discriminator, k) for k in range(i + 1)) for i in range(len(generator.plan.sizes))]
@@ -50,7 +53,7 @@ def _block_cost(generator: Generator, discriminator: Discriminator, stage: int) 
 
 
 def measure_stages(config: Config, device: torch.device, total: int, first_stage: int = 0) -> list[StageTimes]:
-    """Times of all stages of the plan from `first_stage` on; the earlier ones, which are over, get those of `first_stage`.
+    """Return the times of all stages of the plan from `first_stage` on; the earlier ones, which are over, get those of `first_stage`.
 
     Takes at most about `LIMIT_SECONDS`, and little of a short run. Stages that would take longer, and those for which memory does not
     suffice here and now, are estimated from the last one that was measured, by their arithmetic. Every process must call it. The
@@ -74,7 +77,7 @@ def measure_stages(config: Config, device: torch.device, total: int, first_stage
 
 
 class _Trial:
-    """Stage after stage, for as long as there is time."""
+    """Measures stage after stage, for as long as there is time."""
 
     def __init__(self, config: Config, device: torch.device, total: int, first_stage: int) -> None:
         self.config, self.device, self.total, self.first = config, device, total, first_stage
@@ -96,7 +99,7 @@ class _Trial:
             self.times.append(self._measure(workload, stage))
 
     def for_all_stages(self) -> list[StageTimes]:
-        """What was measured, and around it what follows from it."""
+        """Return what was measured, and around it what follows from it."""
         last, before = self.times[-1], self.first + len(self.times)
         ratios = [cost / self.costs[before - 1] for cost in self.costs[before:]]
         return [self.times[0]] * self.first + self.times + [StageTimes(last.fade * ratio, last.stable * ratio) for ratio in ratios]
@@ -108,7 +111,7 @@ class _Trial:
         return self.plan.stages[stage].minibatch * self.config.training.critic_steps
 
     def _learn_limits(self, seconds_per_clip: float) -> None:
-        """From a first glance at the first stage: how long the run takes, and so how long this may."""
+        """Conclude from a first glance at the first stage how long the run takes, and so how long the trial may."""
         start, whole = self.plan.start(self.first), 0.0
         ends = [*(self.plan.start(k) for k in range(self.first + 1, len(self.plan.stages))), max(self.total, self.plan.total_clips)]
         for end, cost in zip(ends, self.costs[self.first :], strict=True):
@@ -128,7 +131,7 @@ class _Trial:
         return StageTimes(fade / self._clips(stage), stable / self._clips(stage))
 
     def _seconds_per_step(self, workload: StageWorkload, *, fading: bool) -> float:
-        """Seconds, on average over whole periods of the gradient penalty, the same in all processes. The first step warms up."""
+        """Return the seconds of a step, on average over periods of the gradient penalty, the same in all processes. The first warms up."""
         period = self.config.loss.penalty_interval
         first = distributed.from_first(workload.train(fading, 1))
         if not self._has_time_for(first * period):

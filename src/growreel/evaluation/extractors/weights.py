@@ -213,7 +213,7 @@ def _put(file: Path, place: Path) -> WeightsFile:
 
 
 def facts() -> dict[str, Any]:
-    """`folder`, where weights are looked for, and `files`: every known file with role, whether it is `here`, checksum, licence, source."""
+    """Return `folder`, where weights are looked for, and `files`: every known one, and whether it is `here`."""
     files = [{**asdict(known), "here": (folder() / known.file).is_file()} for known in KNOWN]
     return {"folder": str(folder()), "files": files}
 
