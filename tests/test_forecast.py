@@ -60,7 +60,8 @@ def test_a_stage_that_is_odd_does_not_spoil_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (3 * 3600, "3.0 h"), (270 * 3600, "270 h"), (3.6e6, "42 days")]
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (144, "2.4 min"), (600, "10 min"), (3 * 3600, "3.0 h"), (270 * 3600, "270 h"), (3.6e6, "42 days")],
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words

@@ -71,7 +71,7 @@ def test_first_look_comes_once_and_by_the_clock(capsys: pytest.CaptureFixture[st
     now = [100.0]
     shown = Progress(colored(tiny_config()), torch.device("cpu"), shown=True, times=TIMES, clock=lambda: now[0])
     shown.begin(0)
-    assert "about 2 min on this machine" in capsys.readouterr().out
+    assert "about 1.7 min on this machine" in capsys.readouterr().out
     looks, position = [], Position(0, "stable", 1.0)
     for step in range(1, 11):
         shown.step_begins()

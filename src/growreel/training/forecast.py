@@ -47,7 +47,7 @@ class Forecast:
         self._between_steps += seconds
 
     def stage_seconds(self, total: int, clips_shown: int = 0) -> list[float]:
-        """Return the seconds that each stage still needs after `clips_shown` clips if the run ends at `total`; the last stage has no end."""
+        """Return the seconds that each stage still needs after `clips_shown` clips if the run ends at `total`. The last is endless."""
         seconds = []
         for k, (stage, times) in enumerate(zip(self.plan.stages, self.times, strict=True)):
             start = self.plan.start(k)
@@ -81,11 +81,11 @@ class _Pace:
 
 
 def in_words(seconds: float) -> str:
-    """Write a duration with two or three digits, in the unit that suits it: `50 s`, `12 min`, `3.4 h`, `270 h`, `11 days`."""
+    """Write a duration with two or three digits, in the unit that suits it: `50 s`, `2.4 min`, `12 min`, `3.4 h`, `270 h`, `11 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
+        return f"{seconds / 60:.1f} min" if seconds < 595 else f"{seconds / 60:.0f} min"
     hours = seconds / 3600
     if hours < 10:
         return f"{hours:.1f} h"
