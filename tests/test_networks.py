@@ -16,7 +16,7 @@ from growreel.growth import Size
 from growreel.losses import build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
 from growreel.models.layers import EqualizedConv3d, KernelFilter, Taps, downsample, minibatch_stddev, upsample
-from growreel.training.summary import count_parameters, plan_table
+from growreel.training.summary import PlanSummary, count_parameters
 
 LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time and height
 
@@ -82,7 +82,7 @@ def test_parameter_counts_of_the_paper() -> None:
 
 
 def test_plan_table_says_what_the_networks_are() -> None:
-    table = plan_table(load_preset("trailerfaces-256"))
+    table = PlanSummary(load_preset("trailerfaces-256")).table()
     lines = table.splitlines()
     assert "generator 3,703,597, discriminator 3,707,656, swgan head 16,640; clips in all: 12,000,000" in lines[-1]
     row = lines[3].split()

@@ -25,7 +25,8 @@ from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
 from growreel.video import enlarge, tile_frames, write_clip
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger("growreel")
+
 REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
 PICTURED_CLIPS = 10
@@ -61,7 +62,7 @@ def run_demo(run: str | Path) -> DemoResult:
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
     if not (store / "index.json").exists():
-        LOG.info("making %d clips of moving shapes, %s, in %s", REAL_CLIPS, size, store)
+        logger.info("making %d clips of moving shapes, %s, in %s", REAL_CLIPS, size, store)
         write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS)
     result = train(store, run, config)
     if result.signal:

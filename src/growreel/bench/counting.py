@@ -12,7 +12,10 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 
 def count(work: Callable[[], Any]) -> dict[str, int]:
-    """`flops`: multiplications and additions of convolutions and matrix products. `bytes`: every operator's tensors, in and out.
+    """Run `work` once and count what it does.
+
+    Returns `flops`, the multiplications and additions of convolutions and matrix products, and `bytes`, the sizes of every operator's
+    tensors, in and out, added up.
 
     The bytes are what goes through memory if no operator finds its input in a cache, so a fraction of the copy rate above 1 is possible.
     """
@@ -23,7 +26,8 @@ def count(work: Callable[[], Any]) -> dict[str, int]:
 
 
 class _Counter(TorchDispatchMode):
-    """(PyTorch's FlopCounterMode hooks into the autograd graph, which a gradient penalty's inner backward pass does not survive.)"""
+    """Counts while it is entered. (PyTorch's FlopCounterMode hooks into the autograd graph, which the inner backward pass of a gradient
+    penalty does not survive.)"""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ from growreel.runtime.version import installed_version
 
 
 class Yardsticks:
-    """Rates of one device; every call measures anew.
+    """Measures the best rates of one device, anew at every call.
 
     Args:
         device: to measure.
@@ -31,11 +31,11 @@ class Yardsticks:
         self.matrix = torch.ones(self.side, self.side, dtype=dtype, device=device)
 
     def matrix_rate(self) -> float:
-        """Floating-point operations a second of a product of two large square matrices."""
+        """Return the floating-point operations a second of a product of two large square matrices."""
         return 2 * self.side**3 / self._warm_seconds(lambda: self.matrix @ self.matrix)
 
     def copy_rate(self) -> float:
-        """Bytes a second, read and written, of copying a large block."""
+        """Return the bytes a second, read and written, of copying a large block."""
         return 2 * self.block.numel() * self.block.element_size() / self._warm_seconds(lambda: self.target.copy_(self.block))
 
     def _warm_seconds(self, work: Callable[[], Any]) -> float:
@@ -44,7 +44,7 @@ class Yardsticks:
 
 
 def seconds_each(work: Callable[[], Any], times: int, device: torch.device) -> float:
-    """Seconds that `work` takes, on average over `times` calls in a row; no call before them warms up."""
+    """Return the seconds that `work` takes, on average over `times` calls in a row; no call before them warms up."""
     synchronize(device)
     started = time.perf_counter()
     for _ in range(times):
@@ -54,13 +54,13 @@ def seconds_each(work: Callable[[], Any], times: int, device: torch.device) -> f
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until a card has done all that it was given; a CPU is never behind."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Facts that a reader of figures must know."""
+    """Return processor or card, threads, what it computes natively, and versions: facts without which figures of speed mean little."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),

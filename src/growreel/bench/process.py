@@ -27,7 +27,7 @@ class Remote:
         self._receive()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What the method returns."""
+        """Call a method of the object in its process and return what it returns. Raises GrowreelError as the class says."""
         self._connection.send((method, arguments))
         return self._receive()
 

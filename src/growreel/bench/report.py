@@ -16,7 +16,7 @@ FORMAT = "growreel-bench-1"
 
 @dataclass
 class StageFigures:
-    """One stage. Rates are in clips a second, one per round.
+    """Figures of one stage. Rates are in clips a second, one per round.
 
     Attributes:
         train, fade: real clips shown a second in the stable phase and in the fade (empty at the first stage).
@@ -38,14 +38,14 @@ class StageFigures:
     at_start: int = 0
 
     def hours(self) -> float:
-        """That the plan spends at this stage."""
+        """Return the hours that the plan spends at this stage, at the median speeds of its fade and of its stable phase."""
         seconds = self.stable_clips / statistics.median(self.train)
         return (seconds + (self.fade_clips / statistics.median(self.fade) if self.fade else 0)) / 3600
 
 
 @dataclass
 class BenchReport:
-    """Everything of one bench.
+    """Everything that one bench found.
 
     Attributes:
         machine, settings: facts.
@@ -64,7 +64,7 @@ class BenchReport:
     copy_rates: list[float] = field(default_factory=list)
 
     def table(self) -> str:
-        """Markdown, also readable as it is."""
+        """Return the facts, a table of all stages and the forecast as Markdown that is readable as it is."""
         matrix, copy = statistics.median(self.matrix_rates), statistics.median(self.copy_rates)
         header = (
             "stage",
@@ -107,7 +107,11 @@ class BenchReport:
 
     def save(self, path: Path) -> list[Path]:
         """Write the JSON to `path`, which ends in .json, and the table beside it as .md. Returns both paths."""
-        return write_report(path, "--out", json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", self.table() + "\n")
+        return write_report(path, "--out", json.dumps(self.as_dict(), indent=2) + "\n", self.table() + "\n")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all figures as plain values, with the `format` that they are in."""
+        return {"format": FORMAT, **asdict(self)}
 
     def _forecast(self) -> str:
         hours = [stage.hours() for stage in self.stages]
@@ -123,14 +127,14 @@ class BenchReport:
 
 
 def markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table with aligned columns; the first row is the header."""
+    """Return the lines of a Markdown table with aligned columns; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
     return [lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, and in parentheses the least and the most."""
+    """Write the median of some values, and in parentheses the least and the most."""
     return f"{_short(statistics.median(values))} ({_short(min(values))} to {_short(max(values))})"
 
 

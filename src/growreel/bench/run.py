@@ -27,6 +27,7 @@ from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
 from growreel.runtime import distributed
+from growreel.runtime.devices import check_trainable
 from growreel.runtime.precision import dtype_of, resolve_training
 
 LOG = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
     if repeats < 1:
         raise GrowreelError(f"--repeats {repeats}: must be at least 1")
     device = distributed.pick_device(config.training.device, "--training.device")
+    check_trainable(device, "--training.device")
     plan = config.growth.plan()
     for size in sizes or ():
         if size not in plan.sizes:
@@ -71,14 +73,14 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
 
 
 class _Stages:
-    """What the stages have in common."""
+    """Measures stage after stage, with the yardsticks and settings that all stages share."""
 
     def __init__(self, config: Config, store: ClipStore, device: torch.device, repeats: int, report: BenchReport) -> None:
         self.config, self.store, self.device, self.repeats, self.report = config, store, device, repeats, report
         self.yardsticks = Yardsticks(device, dtype_of(config.training.precision, device))
 
     def measure(self, number: int, stage: Stage) -> StageFigures:
-        """Rounds at one stage, with a process of its own for the networks."""
+        """Measure all rounds at one stage, with a process of its own for the networks, so that its peak of memory is its own."""
         figures = StageFigures(str(stage.size), stage.minibatch, stage.fade_clips, stage.stable_clips)
         batches = ClipBatches(
             self.store, seed=0, mirror=self.config.training.mirror, device=self.device, time_reduction=self.config.growth.time_reduction
@@ -110,14 +112,14 @@ class _Stages:
 
 
 def _times(worker: Remote, method: str, *arguments: Any) -> int:
-    """How often to do it for a measurement that lasts long enough; also warms up."""
+    """Return how many calls of the worker's method last for at least `LEAST_SECONDS`; asking warms it up."""
     worker.call(method, *arguments, 2)
     seconds: float = worker.call(method, *arguments, 1)
     return max(1, math.ceil(LEAST_SECONDS / seconds))
 
 
 def _load_rate(batches: ClipBatches, stage: Stage, device: torch.device) -> float:
-    """Clips a second of the loader with nothing beside it."""
+    """Return the clips a second that the loader brings to the device while nothing else runs."""
     batches.at(0, stage.size, stage.minibatch)
     shown, started = stage.minibatch, time.perf_counter()
     while time.perf_counter() - started < LEAST_SECONDS:

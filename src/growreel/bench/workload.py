@@ -11,6 +11,7 @@ from growreel.bench.counting import count
 from growreel.bench.machine import seconds_each
 from growreel.config import from_dict
 from growreel.growth import Position, Size
+from growreel.runtime import distributed
 from growreel.runtime.memory import keep_freed_memory, peak_memory, resident_memory
 from growreel.runtime.precision import set_arithmetic, training_arithmetic
 from growreel.runtime.randomness import latents_of_seeds
@@ -23,7 +24,7 @@ FADE_ALPHA = 0.5
 
 
 class StageWorkload:
-    """Networks, optimisers and one minibatch of noise as real clips, at one stage.
+    """Networks, optimisers and one minibatch of noise in place of real clips, ready to be trained and sampled at one stage.
 
     Args:
         tree: of the configuration; precision and channels are settled.
@@ -40,9 +41,10 @@ class StageWorkload:
         set_arithmetic(training_arithmetic(self.config.training), fastest=True)  # as `train`
         self.state = TrainingState(self.config, self.device)
         self.stage, self.minibatch = stage, self.state.plan.stages[stage].minibatch
+        share = self.minibatch // distributed.world_size()
         size, channels = self.state.plan.sizes[stage], self.config.network.image_channels or 3
         rng = torch.Generator().manual_seed(0)
-        self.real = (torch.rand(self.minibatch, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
+        self.real = (torch.rand(share, *size, channels, generator=rng) * 2 - 1).to(self.device).movedim(-1, 1)
         self.execution = Execution(self.config.training, self.device)
         together = CARD_QUEUE if self.device.type == "cuda" else 1
         self.latents = torch.from_numpy(latents_of_seeds(range(together), self.config.network.latent_dim))
@@ -52,24 +54,25 @@ class StageWorkload:
         return self.real
 
     def train(self, fading: bool, steps: int) -> float:
-        """Seconds a step: `critic_steps` of the discriminator and one of the generator."""
+        """Return the seconds that a step takes, on average over `steps`: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0
         position = Position(self.stage, "fade" if fading else "stable", FADE_ALPHA if fading else 1.0)
         return seconds_each(lambda: self._step(position), steps, self.device)
 
     def sample(self, batches: int) -> float:
-        """Seconds a batch of clips, from latents to bytes; `batch` says how many those are."""
+        """Return the seconds that it takes to sample as many clips as `batch` says, from latents to bytes, on average over `batches`."""
         return seconds_each(self._sample, batches, self.device)
 
     def batch(self) -> int:
+        """Return how many clips are sampled together at this stage."""
         return len(self.latents)
 
     def counted(self) -> dict[str, dict[str, int]]:
-        """Operations and bytes of a training step, and of sampling a batch."""
+        """Return operations and bytes of a training step (`train`), and of sampling a batch (`sample`)."""
         return {"train": count(lambda: self._step(Position(self.stage, "stable", 1.0))), "sample": count(self._sample)}
 
     def memory(self) -> dict[str, int]:
-        """Bytes: the most so far, and what the process held before it had networks."""
+        """Return the bytes that the process held: the most so far (`peak`), and before it had networks (`at_start`)."""
         return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
 
     def _step(self, position: Position) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.lists import plain
 from growreel.config import Config, GrowthConfig, check_effects, from_dict, load_config, load_preset, preset_names, to_dict
 from growreel.errors import GrowreelError
 from growreel.growth import Size, ladder
@@ -56,7 +57,7 @@ def resolve_config(options: Namespace) -> Config:
     """
     base = _base_config(options.preset, None if options.config is None else str(options.config))
     names = [field.name for field in dataclasses.fields(Config)]
-    tree: dict[str, Any] = {name: value for name, value in options.as_dict().items() if name in names}
+    tree: dict[str, Any] = {name: plain(value) for name, value in options.as_dict().items() if name in names}
     short = {"clips": options.get("clips"), "eval_interval": options.get("eval_every"), "compile": options.get("compile")}
     tree["training"] = _one_average({**tree["training"], **{name: value for name, value in short.items() if value is not None}}, base)
     config = from_dict(tree, "command line")

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.parser import CommandParser
+
 
 def demo_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    """Build the parser of `growreel demo`."""
+    parser = CommandParser(
         usage="growreel demo [--out RUN]", description="Make procedural clips, grow a model on them, sample it, judge the samples."
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
@@ -16,6 +19,7 @@ def demo_parser() -> ArgumentParser:
 
 
 def run_demo_command(options: Namespace) -> int:
+    """Run the demo. Returns the exit code."""
     from growreel.demo import run_demo
 
     result = run_demo(options.out)

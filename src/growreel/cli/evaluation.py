@@ -7,13 +7,15 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.console import add_json, print_json, print_table
+from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
 from growreel.runtime.durable import markdown_beside
 
 
 def evaluate_parser() -> ArgumentParser:
-    """Flags of `growreel evaluate`."""
-    parser = ArgumentParser(
+    """Build the parser of `growreel evaluate`."""
+    parser = CommandParser(
         usage="growreel evaluate FAKE --real STORE [--metrics NAMES] [--clips N] [--repeats R] [--card FILE.json] [options]",
         description="Measure FAKE (model file, run folder, clip store, folder of videos, or .npy of clips) against the clips of a store. "
         "Exit code 0: all asked for was measured; 1: some was left out (the card says why); 2: bad input.",
@@ -46,6 +48,7 @@ def evaluate_parser() -> ArgumentParser:
     parser.add_argument("--reference", type=Path | None, default=None, help="folder that keeps features of real clips for the next time")
     parser.add_argument("--pairs", type=Path | None, default=None, help=".png of generated clips, each with its nearest training clip")
     parser.add_argument("--card", type=Path | None, default=None, help=".json to write the card to; a .md is written beside it")
+    add_json(parser)
     return parser
 
 
@@ -67,38 +70,48 @@ def run_evaluate(options: Namespace) -> int:
         pairs=options.pairs,
         progress=sys.stderr.isatty(),
     )
-    print(card.table())
-    print(f"precision {card.settings['precision']}, device {card.settings['device']}")
-    if options.card is not None:
-        print("card: " + " ".join(map(str, card.save(options.card))))
+    written = [] if options.card is None else card.save(options.card)
+    if options.json:
+        print(card.to_json(), end="")
+    else:
+        print_table(card.table())
+        print(f"precision {card.settings['precision']}, device {card.settings['device']}")
+        if written:
+            print("card: " + " ".join(map(str, written)))
     asked_for = names is not None or bool(EvaluationOptions(**shared).published().metrics)
     return 1 if card.left_out and (asked_for or not card.results) else 0
 
 
 def weights_parser() -> ArgumentParser:
-    """Arguments of `growreel weights`."""
-    parser = ArgumentParser(
+    """Build the parser of `growreel weights`."""
+    parser = CommandParser(
         usage="growreel weights list | path | add FILE [--role ROLE] | download NAME",
         description="Weights of the metrics' networks. They are never fetched unasked; their folder is GROWREEL_WEIGHTS, or in your cache.",
     )
     parser.add_argument("action", choices=["list", "path", "add", "download"], help="what to do")
     parser.add_argument("file", nargs="?", default=None, help="file to add, or name of a known file to download")
     parser.add_argument("--role", default=None, help="what an unknown file is to be used as; see growreel weights list")
+    add_json(parser)
     return parser
 
 
 def run_weights(options: Namespace) -> int:
-    """Do what was asked with the weights folder."""
+    """Do what was asked with the weights folder. Returns the exit code."""
     from growreel.evaluation.extractors import weights
 
+    if options.json and options.action != "list":
+        raise GrowreelError(f"weights {options.action}: prints no table; leave --json out")
     if (options.file is None) != (options.action in ("list", "path")):
         raise GrowreelError(f"weights {options.action}: takes {'no' if options.file else 'a'} file")
     match options.action:
         case "list":
-            print(weights.table())
+            if options.json:
+                print_json(weights.facts())
+            else:
+                print_table(weights.table())
         case "path":
             print(weights.folder())
         case action:
-            here = weights.add(Path(options.file), options.role) if action == "add" else weights.download(options.file)
-            print(f"{here.path}  sha256 {here.sha256}{'' if here.known else '  (not a known file)'}")
+            ready = weights.add(Path(options.file), options.role) if action == "add" else weights.download(options.file)
+            print(f"{ready.path}  sha256 {ready.sha256}{'' if ready.known else '  (not a known file)'}")
     return 0

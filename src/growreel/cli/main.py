@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from growreel.cli.bench import bench_parser, run_bench
+from growreel.cli.completion import completion_parser, run_completion
+from growreel.cli.console import messages_on_console, styled
 from growreel.cli.demo import demo_parser, run_demo_command
 from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
-from growreel.cli.preparation import inspect_parser, prepare_parser, run_inspect, run_prepare
+from growreel.cli.inspection import inspect_parser, run_inspect
+from growreel.cli.parser import CommandParser
+from growreel.cli.preparation import prepare_parser, run_prepare
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
 from growreel.cli.training import plan_parser, run_plan, run_train, train_parser
 from growreel.errors import GrowreelError
+from growreel.runtime.version import installed_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 done in part, 2 bad input, 128 + n stopped by signal n."""
+    """Run one command and return its exit code; docs/commands.md has the table of codes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = build_parser(arguments).parse_args(arguments)
-        with _messages_shown():
-            code: int = COMMANDS[parsed.command](parsed[parsed.command])
-        return code
+        command = COMMANDS[parsed.command]
+        with messages_on_console(sys.stdout if command.is_told else sys.stderr):
+            return command.run(parsed[parsed.command])
     except GrowreelError as error:
-        print(f"growreel: {error}", file=sys.stderr)
+        print(f"{styled('growreel:', 'red', sys.stderr)} {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("growreel: interrupted; the same command starts again (prepare goes on where it was)", file=sys.stderr)
@@ -37,47 +41,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-@contextmanager
-def _messages_shown() -> Iterator[None]:
-    """What functions tell the log of `growreel`, on the terminal's error output: the output proper is for results."""
-    logger, handler = logging.getLogger("growreel"), logging.StreamHandler(sys.stderr)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-
-
 def build_parser(arguments: Sequence[str]) -> ArgumentParser:
-    """The parser of all commands; `arguments` decide which preset's values are the defaults shown."""
+    """Build the parser of all commands; `arguments` decide which preset's values are the defaults shown."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="growreel", description="Grow a video generator from your own clips.")
+    parser = CommandParser(
+        prog="growreel",
+        usage="growreel COMMAND ...",
+        description="Grow a video generator from your own clips.",
+        version=installed_version("growreel"),
+    )
     commands = parser.add_subcommands(dest="command")
-    commands.add_subcommand("prepare", prepare_parser(), help="cut videos into a clip store")
-    commands.add_subcommand("inspect", inspect_parser(), help="show what a clip store holds")
-    commands.add_subcommand("plan", plan_parser(arguments), help="print the growth plan of a configuration")
-    commands.add_subcommand("train", train_parser(arguments), help="train on a clip store, or resume")
-    commands.add_subcommand("sample", sample_parser(), help="make clips with a trained model")
-    commands.add_subcommand("walk", walk_parser(), help="make a looping walk through the latent space")
-    commands.add_subcommand("evaluate", evaluate_parser(), help="measure generated clips against real ones: the metric card")
-    commands.add_subcommand("weights", weights_parser(), help="list, add or download the weights that some metrics need")
-    commands.add_subcommand("bench", bench_parser(arguments), help="measure this machine, stage by stage")
-    commands.add_subcommand("demo", demo_parser(), help="the whole way on procedural clips, in a few minutes")
+    for name, command in COMMANDS.items():
+        child = command.parser(arguments)
+        commands.add_subcommand(name, child, help=command.help)
+        child.prog = f"growreel {name}"
     return parser
 
 
-COMMANDS: dict[str, Callable[[Namespace], int]] = {
-    "prepare": run_prepare,
-    "inspect": run_inspect,
-    "plan": run_plan,
-    "train": run_train,
-    "sample": run_sample,
-    "walk": run_walk,
-    "evaluate": run_evaluate,
-    "weights": run_weights,
-    "bench": run_bench,
-    "demo": run_demo_command,
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        help: a line.
+        parser: of its arguments; which flags there are may depend on all of them.
+        run: does it and returns the exit code.
+        is_told: what it prints is the telling of what happens, so messages belong among it; of other commands the standard output is the
+            result, and messages go to the error output.
+    """
+
+    help: str
+    parser: Callable[[Sequence[str]], ArgumentParser]
+    run: Callable[[Namespace], int]
+    is_told: bool = False
+
+
+COMMANDS: dict[str, Command] = {
+    "prepare": Command("cut videos into a clip store", lambda _: prepare_parser(), run_prepare),
+    "inspect": Command("show what a clip store, a run folder or a model file holds", lambda _: inspect_parser(), run_inspect),
+    "plan": Command("print the growth plan of a configuration", plan_parser, run_plan),
+    "train": Command("train on a clip store, or resume", train_parser, run_train, is_told=True),
+    "sample": Command("make clips with a trained model", lambda _: sample_parser(), run_sample),
+    "walk": Command("make a looping walk through the latent space", lambda _: walk_parser(), run_walk),
+    "evaluate": Command("measure generated clips against real ones: the metric card", lambda _: evaluate_parser(), run_evaluate),
+    "weights": Command("list, add or download the weights that some metrics need", lambda _: weights_parser(), run_weights),
+    "bench": Command("measure this machine, stage by stage", bench_parser, run_bench),
+    "demo": Command("the whole way on procedural clips, in a few minutes", lambda _: demo_parser(), run_demo_command, is_told=True),
+    "completion": Command("print what lets a shell complete these commands", lambda _: completion_parser(), run_completion),
 }

@@ -1,4 +1,4 @@
-"""The commands `growreel prepare` and `growreel inspect`."""
+"""The command `growreel prepare`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 
 
 def prepare_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = CommandParser(
         usage="growreel prepare SOURCE STORE --size TxHxW [options]",
         description="Read every video, folder of frames and strip image under SOURCE and write clips of one size to STORE. "
         "Exit code 0: all read; 1: some skipped (they are listed); 2: nothing written. The same command goes on after an interruption.",
@@ -60,28 +61,3 @@ def _parse_tiles(text: str | None) -> tuple[int, int] | None:
     if match is None:
         raise GrowreelError(f"--tiles: {text!r} is not ROWSxCOLUMNS, e.g. 7x4")
     return int(match[1]), int(match[2])
-
-
-def inspect_parser() -> ArgumentParser:
-    parser = ArgumentParser(usage="growreel inspect STORE [options]", description="Print counts and shape; draw a contact sheet.")
-    parser.add_argument("store", type=Path, help="folder that prepare wrote")
-    parser.add_argument("--sheet", type=Path | None, default=None, help="where to write the sheet; default: STORE/contact_sheet.png")
-    parser.add_argument("--count", type=int, default=16, help="clips on the sheet")
-    parser.add_argument("--seed", type=int, default=0, help="which clips")
-    parser.add_argument("--verify", action="store_true", help="also compare every file with its checksum")
-    return parser
-
-
-def run_inspect(options: Namespace) -> int:
-    from growreel.data.contact import contact_sheet, describe
-    from growreel.data.store import ClipStore
-
-    sheet = options.sheet or options.store / "contact_sheet.png"
-    with ClipStore.open(options.store) as store:
-        print(describe(store))
-        if options.verify:
-            store.verify()
-            print("checksums: all files are as written")
-        contact_sheet(store, sheet, count=options.count, seed=options.seed)
-    print(f"contact sheet: {sheet}")
-    return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
+    """Add the flags that both commands have."""
     parser.add_argument(
         "model", type=Path, help="a .safetensors file, a run folder for its newest, or shapes-16x32x32, which comes with growreel"
     )
@@ -32,7 +34,7 @@ def _add_sampling(parser: ArgumentParser) -> None:
 
 
 def _load_model(options: Namespace) -> LoadedGenerator:
-    """The model on the device that was asked for."""
+    """Load the model that the flags name, onto the device that they name."""
     from growreel.models.files import load_generator
     from growreel.runtime.distributed import pick_device
     from growreel.runtime.memory import keep_freed_memory
@@ -53,7 +55,8 @@ def _facts(model: LoadedGenerator, options: Namespace) -> dict[str, Any]:
 
 
 def sample_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    """Build the parser of `growreel sample`."""
+    parser = CommandParser(
         usage="growreel sample MODEL --out FILE [--count N] [--seed S] [options]",
         description="Make clips. Clip k depends on seed + k alone. A .npy file is uint8 [n, t, h, w, c]; the others show a grid.",
     )
@@ -64,6 +67,7 @@ def sample_parser() -> ArgumentParser:
 
 
 def run_sample(options: Namespace) -> int:
+    """Make clips, write them and print the names of the files. Returns the exit code."""
     from growreel.sampling import make_place_for, stream, write_samples
 
     if options.count < 1:
@@ -80,7 +84,8 @@ def run_sample(options: Namespace) -> int:
 
 
 def walk_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    """Build the parser of `growreel walk`."""
+    parser = CommandParser(
         usage="growreel walk MODEL --out FILE [options]", description="A smooth walk through the latent space that loops without a jump."
     )
     _add_sampling(parser)
@@ -91,6 +96,7 @@ def walk_parser() -> ArgumentParser:
 
 
 def run_walk(options: Namespace) -> int:
+    """Make a walk, write it and print the name of the file. Returns the exit code."""
     import numpy as np
 
     from growreel.sampling import make_place_for, walk, write_samples

@@ -8,28 +8,39 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from growreel.cli.config import add_config, resolve_config
+from growreel.cli.console import add_json, print_json, print_table
+from growreel.cli.parser import CommandParser
 
 
 def plan_parser(arguments: Sequence[str]) -> ArgumentParser:
-    parser = ArgumentParser(usage="growreel plan [--preset NAME] [--target TxHxW] [options]", description="Print the growth plan.")
+    """Build the parser of `growreel plan`."""
+    parser = CommandParser(usage="growreel plan [--preset NAME] [--target TxHxW] [options]", description="Print the growth plan.")
+    add_json(parser)
     add_config(parser, arguments)
     return parser
 
 
 def run_plan(options: Namespace) -> int:
-    from growreel.training.summary import plan_table
+    """Print the plan that the flags give, as a table or as JSON. Returns the exit code."""
+    from growreel.training.summary import PlanSummary
 
-    print(plan_table(resolve_config(options)))
+    summary = PlanSummary(resolve_config(options))
+    if options.json:
+        print_json(summary.as_dict())
+    else:
+        print_table(summary.table())
     return 0
 
 
 def train_parser(arguments: Sequence[str]) -> ArgumentParser:
-    parser = ArgumentParser(
-        usage="growreel train STORE --out RUN [--preset NAME] [--target TxHxW] [options]",
+    """Build the parser of `growreel train`."""
+    parser = CommandParser(
+        usage="growreel train STORE --out RUN [--preset NAME] [--target TxHxW] [--hours H] [options]",
         description="Train on a clip store. The same command on the same run folder resumes. Ctrl-C and SIGTERM save and leave.",
     )
     parser.add_argument("store", type=Path, help="folder that prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--hours", type=float | None, default=None, help="scale the schedule to so many hours on this machine")
     parser.add_argument("--clips", type=int | None, default=None, help="short for --training.clips")
     parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
     parser.add_argument("--compile", default=None, choices=["auto", "on", "off"], help="short for --training.compile")
@@ -40,11 +51,13 @@ def train_parser(arguments: Sequence[str]) -> ArgumentParser:
 
 
 def run_train(options: Namespace) -> int:
+    """Train as the flags say and tell how it ended. Returns the exit code."""
     config = resolve_config(options)
+    advise = options.preset is None and options.config is None and options.hours is None and config.training.clips is None
     from growreel.training.loop import train
 
     allowed = {name: options[name] for name in ("allow_config_change", "allow_data_change")}
-    result = train(options.store, options.out, config, **allowed)
+    result = train(options.store, options.out, config, hours=options.hours, advise=advise, **allowed)
     how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
     if result.is_first_process:
         peak = result.peak_memory / 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,26 +16,46 @@ from growreel.video import tile_frames, write_clip
 SHEET_COLUMNS = 8
 
 
+def facts(store: ClipStore) -> dict[str, Any]:
+    """Return what a store holds, as plain values: counts, shape, rate, labels, levels, bytes, and what was skipped."""
+    sources = Counter(clip.source for clip in store.clips)
+    labels = Counter(store.labels[clip.label] for clip in store.clips if clip.label is not None)
+    return {
+        "kind": "store",
+        "path": str(store.path),
+        "clips": len(store),
+        "size": str(store.size),
+        "channels": store.channels,
+        "fps": store.fps,
+        "sources": len(sources),
+        "most_clips_of_a_source": max(sources.values()),
+        "labels": {name: labels[name] for name in store.labels},
+        "unlabelled": len(store) - sum(labels.values()),
+        "levels": list(map(str, store.levels())),
+        "bytes": store.disk_bytes(),
+        "made_with": {name: value for name, value in store.options.items() if value is not None},
+        "skipped": [{"source": name, "reason": reason} for name, reason in store.skipped],
+    }
+
+
 def describe(store: ClipStore) -> str:
     """Counts, shape, rate, labels, sources, levels and bytes of a store, for people."""
-    sources = Counter(clip.source for clip in store.clips)
-    most = max(sources.values())
+    found = facts(store)
+    color, skipped = "RGB" if found["channels"] == 3 else "grey", len(found["skipped"])
     lines = [
-        f"{store.path}: {len(store):,} clips of {store.size}, {'RGB' if store.channels == 3 else 'grey'}, {store.fps:g} frames per second",
-        f"sources   {len(sources):,}, up to {most:,} clips each" + (f"; {len(store.skipped):,} skipped" if store.skipped else ""),
+        f"{found['path']}: {found['clips']:,} clips of {found['size']}, {color}, {found['fps']:g} frames per second",
+        f"sources   {found['sources']:,}, up to {found['most_clips_of_a_source']:,} clips each"
+        + (f"; {skipped:,} skipped" if skipped else ""),
     ]
-    if store.labels:
-        counts = Counter(store.labels[clip.label] for clip in store.clips if clip.label is not None)
-        unlabelled = len(store) - sum(counts.values())
-        lines.append(
-            "labels    " + ", ".join(f"{name} {counts[name]:,}" for name in store.labels) + (f", none {unlabelled:,}" if unlabelled else "")
-        )
+    if found["labels"]:
+        counts = [f"{name} {count:,}" for name, count in found["labels"].items()]
+        lines.append("labels    " + ", ".join(counts + ([f"none {found['unlabelled']:,}"] if found["unlabelled"] else [])))
     lines += [
-        f"levels    {' '.join(map(str, store.levels()))}",
-        f"on disk   {store.disk_bytes() / 2**20:,.1f} MiB",
-        f"made with {', '.join(f'{name}={value}' for name, value in store.options.items() if value is not None)}",
+        f"levels    {' '.join(found['levels'])}",
+        f"on disk   {found['bytes'] / 2**20:,.1f} MiB",
+        f"made with {', '.join(f'{name}={value}' for name, value in found['made_with'].items())}",
     ]
-    return "\n".join(lines + [f"skipped   {name}: {reason}" for name, reason in store.skipped])
+    return "\n".join(lines + [f"skipped   {each['source']}: {each['reason']}" for each in found["skipped"]])
 
 
 def contact_sheet(store: ClipStore, path: str | os.PathLike[str], count: int = 16, seed: int = 0) -> None:

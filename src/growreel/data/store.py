@@ -181,6 +181,8 @@ class ClipStore:
         return out
 
     def _read_into(self, clip: NDArray[np.uint8], file: str, offset: int) -> None:
+        if not hasattr(os, "preadv"):
+            raise GrowreelError(f"{self.path}: clips are read by preadv, which this system lacks; on Windows use WSL")
         descriptor, cached = self._descriptor(file)
         view = clip.reshape(-1).data
         done = 0

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import resource
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None  # type: ignore[assignment]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -18,26 +24,55 @@ def keep_freed_memory() -> None:
     on a CPU. At 32x256x256 blocks from 128 MB on alone make nearly half of it. What is kept lies about in pieces, so memory pays for
     it: 6.7 GB there where 4.1 would do (docs/log.md). Blocks of 1 GB and more are still handed back. Without glibc nothing is changed.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _c_function("mallopt")
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA the most that tensors held, else the most that the process held."""
+    """Return the most bytes that tensors held on a CUDA card; on other devices the most that the process held, or 0 where nothing tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _status("VmHWM") or _highest_resident_size()
 
 
 def resident_memory(device: torch.device) -> int:
-    """Bytes held now: by tensors on CUDA, else by the process (0 where the system does not tell)."""
+    """Return the bytes that tensors hold now on a CUDA card; on any other device those that the process holds, or 0 where nothing tells."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
 
 
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_memory` count from now on, and hand back what is free. Where the system offers no way to do that, nothing changes."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    trim = _c_function("malloc_trim")
+    if trim is not None:
+        trim(0)
+    with suppress(OSError):  # Linux alone has this file, and some containers forbid it
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _c_function(name: str) -> ctypes._NamedFuncPointer | None:
+    """Return a function of the C library that this process is linked with, or None where there is none of that name, as on Windows."""
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):
+        return None
+
+
+def _highest_resident_size() -> int:
+    """Return what getrusage tells, in bytes: macOS counts in bytes, other systems in KiB, and Windows has no getrusage."""
+    if resource is None:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
 def _status(name: str) -> int:
-    """A line of Linux's /proc/self/status in bytes, 0 elsewhere. (ru_maxrss starts at what the parent process held.)"""
+    """Return a line of Linux's /proc/self/status in bytes, 0 elsewhere. (ru_maxrss starts at what the parent process held.)"""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
@@ -22,15 +21,17 @@ from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import model_header, write_model
 from growreel.runtime import distributed
+from growreel.runtime.devices import check_trainable
 from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.runtime.precision import training_arithmetic, use_arithmetic
 from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
+from growreel.training.budget import within_hours
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
-from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
+from growreel.training.progress import Progress
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.saved_state import check_saved
 from growreel.training.state import TrainingState
@@ -63,6 +64,8 @@ def train(
     allow_config_change: bool = False,
     allow_data_change: bool = False,
     progress: bool = True,
+    hours: float | None = None,
+    advise: bool = False,
 ) -> TrainResult:
     """Train on a clip store, in a run folder; the same call again resumes from the newest checkpoint.
 
@@ -72,7 +75,9 @@ def train(
         config: `network.image_channels` may be None and `training.precision` auto.
         allow_config_change: resume even though the configuration differs from the run's.
         allow_data_change: resume even though the store holds other clips than those that the run has learnt from.
-        progress: show a progress bar.
+        progress: show a bar on a terminal, else one line per statistics interval, through the logger `growreel`.
+        hours: scale the schedule so that training takes so long on this machine; a few steps of every stage are measured for it.
+        advise: say what the schedule takes and what else there is to choose.
 
     Raises:
         GrowreelError: store and plan do not fit, the run folder belongs to another configuration, other clips or another process, the
@@ -80,25 +85,22 @@ def train(
     """
     store_path, run_path = Path(store_path), Path(run_path)
     device = distributed.pick_device(config.training.device, "--training.device")
+    check_trainable(device, "--training.device")
     distributed.setup(device)
-    try:
-        return _train(store_path, RunFolder(run_path), config, device, allow_config_change, allow_data_change, progress)
-    finally:
-        distributed.shutdown()
-
-
-def _train(
-    store_path: Path, run: RunFolder, config: Config, device: torch.device, config_change: bool, data_change: bool, progress: bool
-) -> TrainResult:
     if device.type == "cpu":
         keep_freed_memory()
-    with ClipStore.open(store_path) as store, ExitStack() as stack:
+    with ExitStack() as stack:
+        stack.callback(distributed.shutdown)
+        store, run = stack.enter_context(ClipStore.open(store_path)), RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
+        _check_fit(config.growth.plan(), store)
+        times, said = None, ""
+        if hours is not None:
+            config, times, said = within_hours(config, hours, device, run)
         plan = config.growth.plan()
-        _check_fit(plan, store)
         state = TrainingState(config, device)
         if distributed.rank() == 0:
-            allowed = {"allow_config_change": config_change, "allow_data_change": data_change}
+            allowed = {"allow_config_change": allow_config_change, "allow_data_change": allow_data_change}
             stack.enter_context(run.open(config, DataRecord.of(store), store_path, **allowed))
         distributed.barrier()
         batches = ClipBatches(
@@ -112,7 +114,8 @@ def _train(
         )
         stack.callback(batches.close)
         stack.enter_context(use_arithmetic(training_arithmetic(config.training), fastest=True))
-        return _Loop(run, config, state, batches, store, progress).run_to_end()
+        shown = Progress(config, device, shown=progress, times=times, preface=said, advise=advise)
+        return _Loop(run, config, state, batches, store, shown).run_to_end()
 
 
 def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
@@ -133,36 +136,29 @@ class _Loop:
     """One call of `train`: what happens before, between and after steps, top to bottom in `run_to_end`."""
 
     def __init__(
-        self, run: RunFolder, config: Config, state: TrainingState, batches: ClipBatches, store: ClipStore, progress: bool
+        self, run: RunFolder, config: Config, state: TrainingState, batches: ClipBatches, store: ClipStore, progress: Progress
     ) -> None:
         self.run, self.config, self.state, self.batches, self.store = run, config, state, batches, store
         self.training = config.training
         self.execution = Execution(config.training, state.device)
         self.scalars = DelayedValues()
+        self.latest: dict[str, float] = {}
         self.means = RunningMeans()
         self.budget = RollbackBudget()
         self.is_first = distributed.rank() == 0
-        self.total = state.plan.total_clips if self.training.clips is None else self.training.clips
-        self.forecast = Forecast(state.generator, state.discriminator)
-        self.bar = tqdm(
-            total=self.total,
-            unit=" clips",
-            disable=not (progress and self.is_first),
-            dynamic_ncols=True,
-            smoothing=0.05,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
-        )
+        self.total = progress.total
+        self.progress = progress
         self.since = (time.perf_counter(), 0)
         self.saved_at: int | None = None
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
     def run_to_end(self) -> TrainResult:
-        with self.bar, _catch_signals() as caught:
+        with self.progress, _catch_signals() as caught:
             resumed = self._load()
             if self.is_first:
                 self.run.record(self.config, DataRecord.of(self.store), self.store.path, self.state.clips_shown)
             if resumed:
-                self._say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
+                self.progress.say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
                 self._save_checkpoint()  # so that a rollback always finds one
             self._restart_clock()
@@ -182,19 +178,14 @@ class _Loop:
     def _step(self, caught: list[signal.Signals]) -> bool:
         """Train both networks; say whether a process was asked to stop."""
         state, position = self.state, self.state.position
-        stage, started = state.plan.stages[position.stage], time.perf_counter()
-        if state.prepare_optimizers(position):
-            self.forecast.entered()
+        stage = state.plan.stages[position.stage]
+        self.progress.step_begins()
+        state.prepare_optimizers(position)
         scalars = train_step(state, self.batches, position, self.config, self.execution)
         flag = scalars.values.new_full((1,), float(bool(caught)))  # with the others, so that all processes take the same branch
         values = distributed.mean(torch.cat([scalars.values, flag]))
         stop = self._look_at(self.scalars.put((*scalars.names, "stop"), values))
-        clips = stage.minibatch * self.training.critic_steps
-        self.forecast.measured(position.stage, clips, time.perf_counter() - started)
-        left = self.forecast.seconds_left(state.clips_shown, self.total) or 0.0
-        self.bar.set_description_str(f"{stage.size} {position.phase} alpha {position.alpha:.2f}", refresh=False)
-        self.bar.set_postfix_str(f"{tqdm.format_interval(left)} left", refresh=False)
-        self.bar.update(clips)
+        self.progress.stepped(position, state.clips_shown, stage.minibatch * self.training.critic_steps, self.latest)
         return stop
 
     def _look_at(self, rows: list[NamedValues]) -> bool:
@@ -203,6 +194,7 @@ class _Loop:
         for *values, (_, flag) in rows:
             check_step(values, self.training.explosion_limit)
             self.means.add(values)
+            self.latest = dict(values)
             stop = stop or flag > 0
         return stop
 
@@ -220,7 +212,8 @@ class _Loop:
             self._write_stats(self.state.plan.position(before))
         if self.evaluation is not None and due(self.evaluation.interval):
             self._evaluate(self.evaluation)
-        if ended or due(self.training.sample_interval):
+        first_look = self.progress.first_look(self.state.plan.position(before), self.state.clips_shown)
+        if ended or due(self.training.sample_interval) or (first_look and not any(self.run.samples.iterdir())):
             self._write_samples()
         if ended or due(self.training.checkpoint_interval):
             self._save_checkpoint()
@@ -242,6 +235,7 @@ class _Loop:
         }
         if self.is_first:
             append_line(self.run.stats, line)
+        self.progress.statistics(line)
 
     def _evaluate(self, evaluation: StageEvaluation) -> None:
         """All processes take part, so none waits for another; the time it takes does not count as training."""
@@ -287,7 +281,7 @@ class _Loop:
 
     def _load(self) -> bool:
         """Bring back the newest good checkpoint, drop what was written after it, and make again what is missing; False if there is none."""
-        found = newest_checkpoint(self.run.path, self._say, lambda saved: check_saved(saved, self.state)) if self.is_first else None
+        found = newest_checkpoint(self.run.path, self.progress.say, lambda saved: check_saved(saved, self.state)) if self.is_first else None
         path = distributed.from_first(found.path if found else None)
         lines = read_lines(self.run.stats)
         if path is None:
@@ -300,8 +294,6 @@ class _Loop:
         self.state.load_state_dict(saved)
         self.state.rollbacks = max(self.state.rollbacks, sum("event" in line for line in lines))
         self.saved_at = self.state.clips_shown
-        self.bar.reset(total=self.total)
-        self.bar.update(self.state.clips_shown)
         distributed.barrier()
         if found:
             prune_checkpoints(self.run.path, self.training.keep_checkpoints)  # if the run was killed before it could
@@ -321,13 +313,10 @@ class _Loop:
         self.budget.spend(reason, at)
         self._load()
         self._restart_clock()
-        self._say(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
-
-    def _say(self, message: str) -> None:
-        if self.is_first:
-            self.bar.write(message)
+        self.progress.say(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
 
     def _restart_clock(self) -> None:
+        self.progress.begin(self.state.clips_shown)
         self.since = (time.perf_counter(), self.state.clips_shown)
 
     def _fps(self) -> float:

@@ -8,8 +8,9 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
@@ -206,6 +207,12 @@ def _put(file: Path, place: Path) -> WeightsFile:
         with open(file, "rb") as source, replacing(place) as copy:
             shutil.copyfileobj(source, copy)
     return identify(place)
+
+
+def facts() -> dict[str, Any]:
+    """Return `folder`, where weights are looked for, and `files`: every known one, and whether it is `here`."""
+    files = [{**asdict(known), "here": (folder() / known.file).is_file()} for known in KNOWN]
+    return {"folder": str(folder()), "files": files}
 
 
 def table() -> str:

@@ -1,0 +1,104 @@
+"""The command `growreel inspect`: what a clip store, a run folder or a model file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from growreel.cli.console import add_json, print_json, print_table
+from growreel.cli.parser import CommandParser
+from growreel.errors import GrowreelError
+
+
+def inspect_parser() -> ArgumentParser:
+    """Build the parser of `growreel inspect`."""
+    parser = CommandParser(
+        usage="growreel inspect STORE|RUN|MODEL [options]",
+        description="Print what a clip store, a run folder or a model file holds. Of a store a contact sheet is drawn, too.",
+    )
+    parser.add_argument("path", type=Path, help="folder that prepare wrote, run folder, or .safetensors file")
+    parser.add_argument("--sheet", type=Path | None, default=None, help="where to write the sheet; default: STORE/contact_sheet.png")
+    parser.add_argument("--count", type=int, default=16, help="clips on the sheet")
+    parser.add_argument("--seed", type=int, default=0, help="which clips")
+    parser.add_argument("--verify", action="store_true", help="also compare every file of a store with its checksum")
+    add_json(parser)
+    return parser
+
+
+def run_inspect(options: Namespace) -> int:
+    """Find out what it is and print its facts. Returns the exit code."""
+    path: Path = options.path
+    if (path / "index.json").exists() or (not path.exists() and path.suffix != ".safetensors" and not _is_pretrained(path)):
+        return _inspect_store(options)
+    if options.verify or options.sheet is not None:
+        raise GrowreelError(f"{path}: --verify and --sheet are for clip stores, which this is not; leave them out")
+    found = _facts(path)
+    if options.json:
+        print_json(found)
+    else:
+        print_table(_in_lines(found))
+    return 0
+
+
+def _inspect_store(options: Namespace) -> int:
+    from growreel.data.contact import contact_sheet, describe, facts
+    from growreel.data.store import ClipStore
+
+    sheet = options.sheet or options.path / "contact_sheet.png"
+    with ClipStore.open(options.path) as store:
+        if options.verify:
+            store.verify()
+        contact_sheet(store, sheet, count=options.count, seed=options.seed)
+        if options.json:
+            print_json({**facts(store), "contact_sheet": str(sheet), "verified": options.verify})
+            return 0
+        print_table(describe(store))
+    if options.verify:
+        print("checksums: all files are as written")
+    print(f"contact sheet: {sheet}")
+    return 0
+
+
+def _is_pretrained(path: Path) -> bool:
+    from growreel.models.files import pretrained_names
+
+    return str(path) in pretrained_names()
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    from growreel.models.facts import model_facts
+    from growreel.models.files import PRETRAINED, load_generator
+    from growreel.training.run_facts import is_run, run_facts
+
+    if path.is_dir():
+        if not is_run(path):
+            raise GrowreelError(f"{path}: is neither a clip store nor a run folder; give what prepare or train wrote, or a model file")
+        return run_facts(path)
+    model = load_generator(path)
+    return model_facts(path if path.exists() else PRETRAINED / f"{path}.safetensors", model)
+
+
+def _in_lines(found: dict[str, Any]) -> str:
+    """Write the facts of a run or a model for people, a line each; what is not there is left out."""
+    head = f"{found['path']}: a {'run folder' if found['kind'] == 'run' else 'model file'}"
+    rows = {
+        name.replace("_", " "): _value(name, value)
+        for name, value in found.items()
+        if name not in ("kind", "path") and value not in (None, {}, [])
+    }
+    width = max(map(len, rows))
+    return "\n".join([head, *(f"{name:<{width}}  {value}" for name, value in rows.items())])
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(key, entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return " ".join(f"{entry:,}" if isinstance(entry, int) else str(entry) for entry in value)
+    if "bytes" in name:
+        return f"{value / 2**20:,.1f} MiB"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

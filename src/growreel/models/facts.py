@@ -1,0 +1,47 @@
+"""What a model file is, without a look at what it makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from growreel.models.files import LoadedGenerator
+
+SHOWN = {"format", "config", "plan", "position", "fps", "license"}
+"""Entries of the header that have names of their own among the facts."""
+
+
+def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
+    """Return the facts of a model that was loaded from `path`, as plain values; `header` has what else was written into the file."""
+    with safe_open(path, framework="pt") as file:
+        header: dict[str, str] = file.metadata()
+    generator, config = model.generator, model.config
+    return {
+        "kind": "model",
+        "path": str(path),
+        "size": str(model.size),
+        "channels": config.network.image_channels,
+        "fps": model.fps,
+        "clips_shown": model.clips_shown,
+        "stage": model.position.stage,
+        "phase": model.position.phase,
+        "alpha": model.position.alpha,
+        "plan": list(map(str, generator.plan.sizes)),
+        "loss": config.loss.name,
+        "latent_dim": config.network.latent_dim,
+        "parameters": sum(parameter.numel() for parameter in generator.parameters()),
+        "license": model.license,
+        "bytes": path.stat().st_size,
+        "header": {name: _value(text) for name, text in header.items() if name not in SHOWN},
+    }
+
+
+def _value(text: str) -> Any:
+    """An entry of a header, which is JSON or plain text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
