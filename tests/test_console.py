@@ -48,7 +48,7 @@ def test_lists_take_commas() -> None:
     assert spell_lists([f"{flag}=kid"]) == [flag, '["kid"]']
     assert spell_lists(["--growth.stages"]) == ["--growth.stages"], "a flag without its value is left to the parser"
     for spelling in ([flag, "kid,motion"], [flag, '["kid", "motion"]']):
-        assert resolved(*spelling).training.eval_metrics == ("kid", "motion")
+        assert resolved("--training.eval_interval", "9", *spelling).training.eval_metrics == ("kid", "motion")
     for spelling in (
         ["--growth.stages", "4x4x4,8x8x8"],
         ["--growth.stages=4x4x4,8x8x8"],

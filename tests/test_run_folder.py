@@ -124,14 +124,14 @@ def test_what_a_checkpoint_can_make_is_made_again(
 @pytest.mark.parametrize("name", ["state.pt", "statistics.jsonl", "checkpoint.json"])
 @pytest.mark.parametrize("place", [0.03, 0.5, 0.97])
 def test_a_flipped_bit_in_a_checkpoint_is_found(
-    name: str, place: float, stopped: Path, whole: Path, shapes_store: Path, capsys: pytest.CaptureFixture[str]
+    name: str, place: float, stopped: Path, whole: Path, shapes_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = stopped / "checkpoints" / "000000080" / name
     data = bytearray(file.read_bytes())
     data[int(len(data) * place)] ^= 1
     file.write_bytes(data)
     run(shapes_store, stopped)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "000000080 is damaged (" in said and name in said and "falling back to 000000060" in said
     assert_like(stopped, whole, lambda name: of_the_shorter_run(name) or ".damaged" in name)
 
@@ -204,9 +204,7 @@ def test_no_checkpoint_is_set_aside_where_none_is_good(stopped: Path, shapes_sto
     assert kill_points.outcome(stopped) == before
 
 
-def test_checkpoints_of_the_first_format_are_read(
-    stopped: Path, whole: Path, shapes_store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoints_of_the_first_format_are_read(stopped: Path, whole: Path, shapes_store: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A state.pt alone. The newest has a flipped bit that PyTorch does not see."""
     for path in list_checkpoints(stopped):
         state = checkpoints.load_checkpoint(path).state
@@ -220,7 +218,7 @@ def test_checkpoints_of_the_first_format_are_read(
     assert torch.load(path / "state.pt", weights_only=True)["clips_shown"] == 80
     (stopped / "data.json").unlink()
     run(shapes_store, stopped)
-    assert "000000080 is damaged (state.pt: " in capsys.readouterr().out
+    assert "000000080 is damaged (state.pt: " in caplog.text
     assert_like(stopped, whole, lambda name: of_the_shorter_run(name) or ".damaged" in name or name == "data.json" or "models" in name)
 
 

@@ -175,14 +175,14 @@ def test_going_on_with_more_clips(uninterrupted: Path, shapes_store: Path, tmp_p
 
 @pytest.mark.parametrize("cut", [0, 1000, -100])
 def test_a_checkpoint_cut_in_half_falls_back_to_the_one_before(
-    cut: int, uninterrupted: Path, shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cut: int, uninterrupted: Path, shapes_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "run"
     run(shapes_store, out, tiny_config(clips=80))
     newest = list_checkpoints(out)[-1] / "state.pt"
     os.truncate(newest, newest.stat().st_size + cut if cut < 0 else cut)
     run(shapes_store, out)
-    assert "000000080 is damaged" in capsys.readouterr().out
+    assert "000000080 is damaged" in caplog.text
     assert (out / "checkpoints" / "000000080.damaged").exists()
     assert_same(outcome(out), outcome(uninterrupted))
 
@@ -244,11 +244,11 @@ def test_a_step_gone_wrong_goes_back_to_the_checkpoint(
     shapes_store: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     spoil(monkeypatch, 76, times=2, value=value)
     assert run(shapes_store, tmp_path / "run").clips_shown == 120
-    assert f"loss_generator is {value:g} at 76 clips; went back to 60 clips (rollback 2)" in capsys.readouterr().out
+    assert f"loss_generator is {value:g} at 76 clips; went back to 60 clips (rollback 2)" in caplog.text
     state, lines, _ = outcome(tmp_path / "run")
     assert state["rollbacks"] == 2
     assert [line["event"] for line in lines if "event" in line] == ["diverged", "diverged"]

@@ -181,8 +181,7 @@ class ClipStore:
         return out
 
     def _read_into(self, clip: NDArray[np.uint8], file: str, offset: int) -> None:
-        if not hasattr(os, "preadv"):
-            raise GrowreelError(f"{self.path}: clips are read by preadv, which this system lacks; on Windows use WSL")
+        check_system(self.path)
         descriptor, cached = self._descriptor(file)
         view = clip.reshape(-1).data
         done = 0
@@ -246,6 +245,12 @@ def read_index(path: Path) -> dict[str, Any]:
             f"{path}: clip store of format version {index.get('version')}, this growreel reads version {VERSION}; run prepare again"
         )
     return index
+
+
+def check_system(path: Path) -> None:
+    """Raise GrowreelError where the operating system cannot read clips, so that none are prepared in vain."""
+    if not hasattr(os, "preadv"):
+        raise GrowreelError(f"{path}: clips are read by preadv, which this system lacks; on Windows use WSL")
 
 
 def partial_path(path: Path) -> Path:

@@ -34,11 +34,6 @@ from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
 from growreel.runtime.locks import lock_descriptor
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such module
-    fcntl = None  # type: ignore[assignment]
-
 JOURNAL = "journal.jsonl"
 SHARD_BYTES = 256 * 2**20
 
@@ -83,8 +78,6 @@ class StoreWriter:
         self._finished_clips = 0
         self._pending: list[tuple[str, int, str | None]] = []
         self._open: dict[Size, tuple[int, int]] = {}
-        if fcntl is None:
-            raise GrowreelError(f"{self.path}: stores are written under a file lock, which this system lacks; on Windows use WSL")
         check_destination(self.path, overwrite)
         with self._disk_errors():
             self.partial.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,10 @@ LOCKED_BYTE = 2**30
 if sys.platform == "win32":
     import msvcrt
 else:
-    import fcntl
+    try:
+        import fcntl
+    except ImportError:  # neither Windows nor one of Unix's kin
+        fcntl = None  # type: ignore[assignment]
 
 
 def lock_descriptor(descriptor: int) -> None:
@@ -30,6 +33,8 @@ def lock_descriptor(descriptor: int) -> None:
         if sys.platform == "win32":
             os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        elif fcntl is None:
+            raise OSError(errno.ENOTSUP, "this system has no file locks")
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -281,7 +281,9 @@ class _Loop:
 
     def _load(self) -> bool:
         """Bring back the newest good checkpoint, drop what was written after it, and make again what is missing; False if there is none."""
-        found = newest_checkpoint(self.run.path, self.progress.say, lambda saved: check_saved(saved, self.state)) if self.is_first else None
+        found = (
+            newest_checkpoint(self.run.path, self.progress.warn, lambda saved: check_saved(saved, self.state)) if self.is_first else None
+        )
         path = distributed.from_first(found.path if found else None)
         lines = read_lines(self.run.stats)
         if path is None:
@@ -297,7 +299,7 @@ class _Loop:
         distributed.barrier()
         if found:
             prune_checkpoints(self.run.path, self.training.keep_checkpoints)  # if the run was killed before it could
-            self.run.restore(found, self.state.clips_shown, self._say)
+            self.run.restore(found, self.state.clips_shown, self.progress.warn)
             if str(self._sample_file().relative_to(self.run.path)) in self.run.missing(found.made):
                 self._write_samples()
         return True
@@ -313,7 +315,7 @@ class _Loop:
         self.budget.spend(reason, at)
         self._load()
         self._restart_clock()
-        self.progress.say(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
+        self.progress.warn(f"{reason} at {at} clips; went back to {self.state.clips_shown} clips (rollback {self.budget.used})")
 
     def _restart_clock(self) -> None:
         self.progress.begin(self.state.clips_shown)

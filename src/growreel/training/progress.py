@@ -138,6 +138,11 @@ class Progress:
             self._show_line({**line, **self._losses})
         return True
 
+    def warn(self, message: str) -> None:
+        """One message that something went wrong, shown even where nobody listens to messages."""
+        if self.is_first:
+            logger.warning(message)
+
     def say(self, message: str) -> None:
         """One message for the person who runs this, above the bar where there is one."""
         if not self.is_first:
