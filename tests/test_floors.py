@@ -12,7 +12,7 @@ FLOORS = (
     ("errors", "growth", "config"),
     ("runtime", "video"),
     ("models", "data"),
-    ("preparation", "losses", "sampling", "pretrained"),
+    ("preparation", "losses", "recipe", "sampling", "pretrained"),
     ("evaluation",),
     ("training", "bench"),
     ("demo", "cli", "__init__", "__main__"),

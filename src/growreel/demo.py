@@ -15,6 +15,7 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
+from growreel.recipe import recipe_of
 from growreel.runtime.durable import replace_text
 from growreel.sampling import generate, write_samples
 from growreel.training.loop import train
@@ -57,7 +58,7 @@ def run_demo(run: str | Path) -> int:
     with ClipStore.open(store) as opened:
         real = opened.read(range(JUDGED_CLIPS), size)
     verdicts = {"accepted": judge(samples), "accepted_untrained": judge(untrained), "accepted_real": judge(real)}
-    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS)
+    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS, recipe=recipe_of(model, seeds[:64], fps=FPS))
     side_by_side = np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1)
     write_clip(run / "demo.png", tile_frames(enlarge(side_by_side)), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}

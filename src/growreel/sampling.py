@@ -17,10 +17,12 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position, Size
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
+from growreel.recipe import Recipe
 from growreel.runtime.durable import writing
 from growreel.runtime.precision import dtype_of
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
+from growreel.video.comments import write_beside
 
 
 def clips_at_a_time(device: torch.device, size: Size) -> int:
@@ -158,6 +160,16 @@ def walk(
         yield clips[:, min(phase, period - phase)]
 
 
+def clips_of_recipe(model: LoadedGenerator, recipe: Recipe) -> Iterable[NDArray[np.uint8]]:
+    """The clips, uint8 [t, h, w, c] each, that a recipe says, made with its model; errors as of `generate` and `walk`."""
+    precision: Precision = "bfloat16" if recipe.precision == "bfloat16" else "float32"
+    if recipe.walk is None:
+        return stream(model, recipe.seeds, recipe.truncation, precision)
+    path, seeds = recipe.walk, recipe.seeds
+    frames = walk(model, path.frames, turns=path.turns, count=len(seeds), seed=seeds[0], truncation=recipe.truncation, precision=precision)
+    return np.stack(list(frames), axis=1)
+
+
 def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray[np.float32]:
     """Latents [frames, latent_dim] on a closed smooth curve: a random sum of circles that go round 1 to `turns` times.
 
@@ -184,11 +196,13 @@ def write_samples(
     fps: float,
     separate: bool = False,
     scale: int | None = None,
+    recipe: Recipe | None = None,
 ) -> list[Path]:
     """Write clips, uint8 [t, h, w, c] each, to one file or to one file for each seed, and return the paths.
 
     Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. One picture file is a grid; one
-    `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept.
+    `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept. Each file
+    carries the recipe of its own seeds.
     Raises GrowreelError for a suffix that is not known.
     """
     path = Path(path)
@@ -196,14 +210,17 @@ def write_samples(
     is_array = path.suffix.lower() == ".npy"
     if separate:
         paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
-        for one, clip in zip(paths, clips, strict=True):
-            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps)
+        for one, seed, clip in zip(paths, seeds, clips, strict=True):
+            comment = None if recipe is None else recipe.of_seeds((seed,)).to_json()
+            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps, comment)
         return paths
+    comment = None if recipe is None else recipe.to_json()
     if is_array:
         with writing(path):
             _write_array(path, clips, len(seeds))
+            write_beside(path, comment)
     else:
-        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps)
+        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps, comment)
     return [path]
 
 

@@ -32,6 +32,7 @@ class LoadedGenerator:
         clips_shown: real clips that it was trained on.
         fps: frames a second at which its clips are to be played.
         license: what the header says about use of the weights.
+        path: the file that it was loaded from; None where the weights come from elsewhere.
     """
 
     generator: Generator
@@ -40,6 +41,7 @@ class LoadedGenerator:
     clips_shown: int
     fps: float
     license: str
+    path: Path | None = None
 
     @property
     def size(self) -> Size:
@@ -112,6 +114,7 @@ def load_generator(path: str | Path) -> LoadedGenerator:
         clips_shown=position["clips_shown"],
         fps=float(header["fps"]),
         license=header["license"],
+        path=path,
     )
 
 

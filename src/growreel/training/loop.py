@@ -20,6 +20,7 @@ from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import save_model
+from growreel.recipe import recipe_in_training
 from growreel.runtime import distributed
 from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.sampling import clips_of_seeds, write_samples
@@ -222,9 +223,10 @@ class _Loop:
     def _write_samples(self) -> None:
         if not self.is_first:
             return
-        seeds = range(self.training.sample_count)
+        seeds, shown = range(self.training.sample_count), self.state.clips_shown
         clips = clips_of_seeds(self.state.ema, self.state.position, seeds)
-        write_samples(self.run.samples / f"{self.state.clips_shown:09d}.webp", clips, seeds, fps=self._fps())
+        recipe = recipe_in_training(self.state.plan, shown, seeds, self._fps())
+        write_samples(self.run.samples / f"{shown:09d}.webp", clips, seeds, fps=self._fps(), recipe=recipe)
 
     def _save_checkpoint(self) -> None:
         """Write checkpoint and model file, once for a number of clips. Raises Diverged rather than save weights that are not finite."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.runtime.durable import writing
+from growreel.video.comments import gif_comment, mp4_comment, png_comment, webp_comment, write_beside
 from growreel.video.pixels import to_image
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ MIN_FPS, MAX_FPS = 0.05, 1000
 CLIP_SUFFIXES = (".mp4", ".gif", ".webp", ".png", ".npy")
 
 
-def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float) -> None:
+def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float, comment: str | None = None) -> None:
     """Write a clip, uint8 [t, h, w, c] with c 1 or 3, in the format of the suffix.
 
     `.mp4` (H.264; an odd edge is repeated once to make sizes even), `.gif` (one palette for the clip) and `.webp` (lossless), both
-    looping forever, `.png` (frames side by side), `.npy` (the array). Raises GrowreelError for another suffix or array.
+    looping forever, `.png` (frames side by side), `.npy` (the array). `comment`, ASCII, goes where `read_comment` finds it: into the file,
+    for an array into a file beside it. Raises GrowreelError for another suffix or array.
     """
     path = Path(path)
     check_suffix(path)
@@ -36,7 +38,7 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
     if not MIN_FPS <= fps <= MAX_FPS:
         raise GrowreelError(f"{path}: fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}")
     with writing(path):
-        _write(path, frames, fps)
+        _write(path, frames, fps, comment)
 
 
 def check_suffix(path: Path) -> None:
@@ -45,23 +47,26 @@ def check_suffix(path: Path) -> None:
         raise GrowreelError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use {', '.join(CLIP_SUFFIXES)}")
 
 
-def _write(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+def _write(path: Path, frames: NDArray[np.uint8], fps: float, comment: str | None) -> None:
     match path.suffix.lower():
         case ".npy":
             np.save(path, frames)
+            write_beside(path, comment)
         case ".png":
-            to_image(np.concatenate(list(frames), axis=1)).save(path)
+            to_image(np.concatenate(list(frames), axis=1)).save(path, **png_comment(comment))
         case ".webp":
             first, *rest = [to_image(frame).convert("RGB") for frame in frames]
             durations = _durations(len(frames), fps, unit=0.001, least=1)
-            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2)
+            first.save(
+                path, save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2, **webp_comment(comment)
+            )
         case ".gif":
             first, *rest = _with_palette(frames)
             # GIF counts hundredths of a second, and browsers slow frames of less than two down to ten.
             durations = [10 * each for each in _durations(len(frames), fps, unit=0.01, least=2)]
-            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
+            first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, **gif_comment(comment))
         case ".mp4":
-            _write_mp4(path, frames, fps)
+            _write_mp4(path, frames, fps, comment)
 
 
 def _durations(count: int, fps: float, unit: float, least: int) -> list[int]:
@@ -86,12 +91,13 @@ def _with_palette(frames: NDArray[np.uint8]) -> list[Image]:
     return [Image.fromarray(frame).quantize(palette=palette) for frame in rgb]
 
 
-def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float, comment: str | None) -> None:
     import av
 
     h, w = frames.shape[1:3]
     even = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")  # yuv420p halves both axes
     with av.open(path, "w", options={"movflags": "faststart"}) as container:
+        container.metadata.update(mp4_comment(comment))
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16"})
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         for frame in even:
