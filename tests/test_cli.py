@@ -20,7 +20,7 @@ from growreel.models import build_generator
 from growreel.models.files import save_model
 from growreel.video import write_clip
 
-COMMANDS = ["prepare", "inspect", "plan", "train", "sample", "walk", "demo"]
+COMMANDS = ["prepare", "inspect", "plan", "train", "sample", "walk", "report", "tensorboard", "demo"]
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -15,6 +15,7 @@ FLOORS = (
     ("preparation", "losses", "recipe", "sampling", "pretrained"),
     ("evaluation",),
     ("training", "bench"),
+    ("report",),
     ("demo", "cli", "__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -12,7 +12,7 @@ from typing import Any
 from growreel.config import Precision
 from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
-from growreel.growth import GrowthPlan
+from growreel.growth import GrowthPlan, Position
 from growreel.models.files import PRETRAINED, LoadedGenerator
 from growreel.runtime.precision import resolve_precision
 from growreel.runtime.version import installed_version
@@ -182,11 +182,19 @@ def find_model(recipe: Recipe, clip: Path) -> Path:
 def check_model(recipe: Recipe, model: LoadedGenerator, clip: Path) -> None:
     """Raise GrowreelError if a model that was given is not the one that made the clip."""
     same = model.path is not None and recipe.model_sha256 in (None, file_checksum(model.path))
-    if not same or (recipe.clips_shown, recipe.stage) != (model.clips_shown, str(model.size)):
+    if not same or recipe.clips_shown != model.clips_shown or recipe.stage not in map(str, model.generator.plan.sizes):
         raise GrowreelError(
             f"{model.path}: is not the model that made {clip}; that one is {recipe.model}, {recipe.stage} after "
             f"{recipe.clips_shown:,} clips, sha256 {recipe.model_sha256 or 'unknown'}"
         )
+
+
+def at_stage(model: LoadedGenerator, recipe: Recipe) -> LoadedGenerator:
+    """The model at the recipe's stage and alpha, which need not be where it was saved. Raises GrowreelError for a stage that it lacks."""
+    stages = [str(size) for size in model.generator.plan.sizes]
+    if recipe.stage not in stages:
+        raise GrowreelError(f"{model.path}: has no stage {recipe.stage}; its plan is {' '.join(stages)}")
+    return replace(model, position=Position(stages.index(recipe.stage), "fade" if recipe.alpha < 1 else "stable", recipe.alpha))
 
 
 def _shorten(seeds: tuple[int, ...]) -> str:

@@ -17,7 +17,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position, Size
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
-from growreel.recipe import Recipe
+from growreel.recipe import Recipe, at_stage
 from growreel.runtime.durable import writing
 from growreel.runtime.precision import dtype_of
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
@@ -161,7 +161,8 @@ def walk(
 
 
 def clips_of_recipe(model: LoadedGenerator, recipe: Recipe) -> Iterable[NDArray[np.uint8]]:
-    """The clips, uint8 [t, h, w, c] each, that a recipe says, made with its model; errors as of `generate` and `walk`."""
+    """The clips, uint8 [t, h, w, c] each, that a recipe says, made with its model; errors as of `at_stage`, `generate` and `walk`."""
+    model = at_stage(model, recipe)
     precision: Precision = "bfloat16" if recipe.precision == "bfloat16" else "float32"
     if recipe.walk is None:
         return stream(model, recipe.seeds, recipe.truncation, precision)

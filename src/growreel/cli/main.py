@@ -11,6 +11,7 @@ from growreel.cli.bench import bench_parser, run_bench
 from growreel.cli.demo import demo_parser, run_demo_command
 from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
 from growreel.cli.preparation import inspect_parser, prepare_parser, run_inspect, run_prepare
+from growreel.cli.report import report_parser, run_report, run_tensorboard, tensorboard_parser
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
 from growreel.cli.training import plan_parser, run_plan, run_train, train_parser
 from growreel.errors import GrowreelError
@@ -46,6 +47,8 @@ def build_parser(arguments: Sequence[str]) -> ArgumentParser:
     commands.add_subcommand("sample", sample_parser(), help="make clips with a trained model")
     commands.add_subcommand("walk", walk_parser(), help="make a looping walk through the latent space")
     commands.add_subcommand("evaluate", evaluate_parser(), help="measure generated clips against real ones: the metric card")
+    commands.add_subcommand("report", report_parser(), help="one page that shows a run, or several beside each other")
+    commands.add_subcommand("tensorboard", tensorboard_parser(), help="write runs for TensorBoard, once or live")
     commands.add_subcommand("weights", weights_parser(), help="list, add or download the weights that some metrics need")
     commands.add_subcommand("bench", bench_parser(arguments), help="measure this machine, stage by stage")
     commands.add_subcommand("demo", demo_parser(), help="the whole way on procedural clips, in a few minutes")
@@ -60,6 +63,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "sample": run_sample,
     "walk": run_walk,
     "evaluate": run_evaluate,
+    "report": run_report,
+    "tensorboard": run_tensorboard,
     "weights": run_weights,
     "bench": run_bench,
     "demo": run_demo_command,

@@ -58,7 +58,7 @@ def sample_parser() -> ArgumentParser:
 
 
 def run_sample(options: Namespace) -> int:
-    from growreel.recipe import check_model, find_model, read_recipe
+    from growreel.recipe import at_stage, check_model, find_model, read_recipe
 
     if options.count is not None and options.count < 1:
         raise GrowreelError(f"--count {options.count}: must be at least 1")
@@ -70,6 +70,7 @@ def run_sample(options: Namespace) -> int:
     like = read_recipe(options.like)
     model = _load_model(options.model or find_model(like, options.like), options.device)
     check_model(like, model, options.like)
+    model = at_stage(model, like)
     first, count = like.seeds[0] if options.seed is None else options.seed, options.count or len(like.seeds)
     seeds = like.seeds if options.seed is None and options.count is None else range(first, first + count)
     return _write(model, _recipe(model, options, seeds, like), options)

@@ -28,6 +28,7 @@ from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, sav
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.forecast import Forecast
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
+from growreel.training.refresh import refresh_report
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, mean_over_processes, read_lines
@@ -80,7 +81,7 @@ def train(
         _check_fit(plan, store)
         state = TrainingState(config, device)
         if distributed.rank() == 0:
-            run.open(config, allow_config_change)
+            run.open(config, allow_config_change, store)
         distributed.barrier()
         batches = ClipBatches(
             store,
@@ -238,6 +239,7 @@ class _Loop:
             state = {**self.state.state_dict(), "means": self.means.state_dict()}
             save_checkpoint(self.run.path, clips, state, self.training.keep_checkpoints)
             save_model(self.run.models / f"{clips:09d}.safetensors", self.state.ema, self.config, clips, self._fps())
+            refresh_report(self.run.path, self.training.report and clips > 0)
         self.saved_at = clips
         self.budget.passed(clips)
         distributed.barrier()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from growreel.config import Config, load_config, to_dict, to_yaml
+from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.runtime import distributed
 from growreel.runtime.durable import replace_text, writing
@@ -32,6 +33,7 @@ MAY_CHANGE = {
     "eval_metrics",
     "eval_clips",
     "explosion_limit",
+    "report",
 }
 """Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
 
@@ -47,7 +49,7 @@ class RunFolder:
         self.models = path / "models"
         self.samples = path / "samples"
 
-    def open(self, config: Config, allow_config_change: bool) -> None:
+    def open(self, config: Config, allow_config_change: bool, store: ClipStore) -> None:
         """Create the folder, or check that this configuration may resume it; then write config.yaml and environment.json.
 
         Raises GrowreelError naming the fields in which the configuration differs from the run's, or a folder that is not a run.
@@ -65,7 +67,7 @@ class RunFolder:
             for folder in (self.models, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
             replace_text(self.config, to_yaml(config))
-            replace_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
+            replace_text(self.environment, json.dumps(_environment(store), indent=2) + "\n")
 
     def drop_after(self, clips_shown: int) -> None:
         """Remove statistics, models and samples of clips that a resumed run will show again."""
@@ -87,7 +89,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
     return changed
 
 
-def _environment() -> dict[str, Any]:
+def _environment(store: ClipStore) -> dict[str, Any]:
+    """What made the run and from what; the store's facts are kept because stores move and go."""
     return {
         "growreel": installed_version("growreel"),
         "python": platform.python_version(),
@@ -98,6 +101,17 @@ def _environment() -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": distributed.world_size(),
         "command": sys.argv,
+        "folder": str(Path.cwd()),
+        "store": {
+            "path": str(store.path.absolute()),
+            "sha256": file_checksum(store.path / INDEX),  # the index holds the checksum of every shard
+            "clips": len(store),
+            "size": str(store.size),
+            "channels": store.channels,
+            "fps": store.fps,
+            "sources": len({clip.source for clip in store.clips}),
+            "labels": len(store.labels),
+        },
     }
 
 

@@ -3,7 +3,7 @@
 from growreel.video.comments import read_comment
 from growreel.video.pixels import enlarge, resize, tile_frames, tile_grid
 from growreel.video.reading import Colors, DamagedError, MediaInfo, NotMediaError, probe, read_frames
-from growreel.video.writing import CLIP_SUFFIXES, check_suffix, write_clip
+from growreel.video.writing import CLIP_SUFFIXES, check_suffix, webp_bytes, write_clip
 
 __all__ = [
     "CLIP_SUFFIXES",
@@ -19,5 +19,6 @@ __all__ = [
     "resize",
     "tile_frames",
     "tile_grid",
+    "webp_bytes",
     "write_clip",
 ]

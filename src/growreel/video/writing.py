@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import os
@@ -55,11 +56,7 @@ def _write(path: Path, frames: NDArray[np.uint8], fps: float, comment: str | Non
         case ".png":
             to_image(np.concatenate(list(frames), axis=1)).save(path, **png_comment(comment))
         case ".webp":
-            first, *rest = [to_image(frame).convert("RGB") for frame in frames]
-            durations = _durations(len(frames), fps, unit=0.001, least=1)
-            first.save(
-                path, save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2, **webp_comment(comment)
-            )
+            path.write_bytes(webp_bytes(frames, fps, comment))
         case ".gif":
             first, *rest = _with_palette(frames)
             # GIF counts hundredths of a second, and browsers slow frames of less than two down to ten.
@@ -67,6 +64,16 @@ def _write(path: Path, frames: NDArray[np.uint8], fps: float, comment: str | Non
             first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, **gif_comment(comment))
         case ".mp4":
             _write_mp4(path, frames, fps, comment)
+
+
+def webp_bytes(frames: NDArray[np.uint8], fps: float, comment: str | None = None, quality: int | None = None) -> bytes:
+    """A WebP of uint8 [t, h, w, 1 or 3], looping forever; lossless, or with a loss at `quality`, 0 to 100."""
+    first, *rest = [to_image(frame).convert("RGB") for frame in frames]
+    durations = _durations(len(frames), fps, unit=0.001, least=1)
+    how = {"lossless": True, "method": 2} if quality is None else {"quality": quality, "method": 2}
+    stream = io.BytesIO()
+    first.save(stream, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, **how, **webp_comment(comment))
+    return stream.getvalue()
 
 
 def _durations(count: int, fps: float, unit: float, least: int) -> list[int]:
