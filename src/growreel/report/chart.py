@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from growreel.report.words import figure, short_count
 
 EXTENT = 1000
+STYLES = 6
+"""Colours that the style sheet has."""
 MOST_POINTS = 1000
 """Longer series are averaged over neighbours; what is lost is shown as an area from the lowest to the highest."""
 SMOOTHED_OVER = 40
@@ -103,11 +105,11 @@ def draw(
     The y axis holds 99 of 100 values: a few wild ones would flatten everything else. Where positive values span more than two and a half
     powers of ten it is logarithmic.
     """
-    finite = [_finite(each) for each in series]
-    finite = [each for each in finite if len(each.x)]
+    finite = [(style, _finite(each)) for style, each in enumerate(series)]
+    finite = [(style, each) for style, each in finite if len(each.x)]  # a run without this number leaves its colour unused
     if not finite or end <= start:
         return None
-    values = np.concatenate([each.y for each in finite])
+    values = np.concatenate([each.y for _, each in finite])
     low, high, logarithmic = _axis(values, from_zero)
     to_y = _scale(low, high, logarithmic)
     width = end - start
@@ -115,7 +117,7 @@ def draw(
     def to_x(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return (x - start) / width * EXTENT
 
-    lines = [_line(k, each, to_x, to_y, smooth) for k, each in enumerate(finite)]
+    lines = [_line(style, each, to_x, to_y, smooth) for style, each in finite]
     return Chart(
         title=title,
         about=about,
@@ -124,7 +126,7 @@ def draw(
         x_ticks=[Tick((x - start) / width * 100, short_count(x)) for x in _nice_ticks(start, end, 5)],
         y_ticks=[Tick(100 - float(to_y(np.array([y]))[0]) / EXTENT * 100, _tick_label(y)) for y in _y_ticks(low, high, logarithmic)],
         bands=[_band(each, start, end) for each in bands if each.start < end],
-        summary=" ".join(_in_words(each, unit) for each in finite),
+        summary=" ".join(_in_words(each, unit) for _, each in finite),
         low=low,
         high=high,
         logarithmic=logarithmic,
@@ -161,7 +163,7 @@ def _scale(low: float, high: float, logarithmic: bool) -> Callable[[NDArray[np.f
 
 
 def _line(
-    number: int,
+    style: int,
     series: Series,
     to_x: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     to_y: Callable[[NDArray[np.float64]], NDArray[np.float64]],
@@ -176,7 +178,7 @@ def _line(
     mean = points(x, _running_mean(y, len(y) // SMOOTHED_OVER)) if smooth and len(y) > 4 * SMOOTHED_OVER else ""
     thinned = len(x) < len(series.x)
     area = points(np.concatenate([x, x[::-1]]), np.concatenate([lowest, highest[::-1]])) if thinned else ""
-    return Line(series.name, number % 6, points(x, y), mean, area, figure(float(series.y[-1])))
+    return Line(series.name, style % STYLES, points(x, y), mean, area, figure(float(series.y[-1])))
 
 
 def _thin(

@@ -93,7 +93,8 @@ def training_charts(runs: Sequence[Run]) -> list[Chart]:
         if len(runs) == 1:
             charts.append(_chart(subject.title, subject.about, runs, names, subject.call))
         else:  # one chart for each number, a curve for each run
-            charts += [_chart(_title(subject, name), subject.about, runs, [name], subject.call) for name in names]
+            abouts = [subject.about, *[""] * len(names)]
+            charts += [_chart(_title(subject, name), about, runs, [name], subject.call) for name, about in zip(names, abouts, strict=False)]
     for name in left:
         charts.append(_chart(name.replace("_", " ").capitalize(), OTHERS.about, runs, [name], OTHERS.call))
     return [chart for chart in charts if chart is not None]
