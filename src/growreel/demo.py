@@ -16,6 +16,7 @@ from growreel.data.writer import write_store
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
 from growreel.recipe import recipe_of
+from growreel.report import write_report
 from growreel.runtime.durable import replace_text
 from growreel.sampling import generate, write_samples
 from growreel.training.loop import train
@@ -63,6 +64,7 @@ def run_demo(run: str | Path) -> int:
     write_clip(run / "demo.png", tile_frames(enlarge(side_by_side)), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
     figures["seconds"] = round(seconds_trained(read_lines(run / "stats.jsonl")), 1)
+    pictures.append(write_report([run]))
     replace_text(run / "demo.json", json.dumps(figures, indent=2) + "\n")
     print(_table(verdicts))
     print(

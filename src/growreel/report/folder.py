@@ -122,7 +122,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _read_card(path: Path) -> dict[str, Any] | None:
     card = _read_json(path)
-    return card if card is not None and card.get("format") == CARD_FORMAT else None
+    if card is None or card.get("format") != CARD_FORMAT or not isinstance(card.get("results"), list):
+        return None
+    return card if all(isinstance(card.get(part), dict) for part in ("fake", "real", "settings")) else None
 
 
 def open_store(run: Run) -> ClipStore:
