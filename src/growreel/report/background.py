@@ -35,10 +35,9 @@ def refresh(run: Path) -> int:
 
 
 def give_way() -> None:
-    """Take only the processor time that nobody else wants."""
-    with contextlib.suppress(OSError, AttributeError):  # not every system has both
+    """Take the processor time that others leave, and a sixtieth of what they would have where they leave none: it must end some day."""
+    with contextlib.suppress(OSError, AttributeError):  # not every system has it
         os.nice(19)
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _wait_for(descriptor: int) -> None:
