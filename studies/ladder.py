@@ -41,11 +41,17 @@ def main() -> None:
         for k, stage in enumerate(plan.stages)
     )
     least = min(stage.minibatch for stage in plan.stages)
-    every = {"stats_interval": least, "checkpoint_interval": options.steps * least, "sample_interval": 10**9, "keep_checkpoints": 1}
+    every = {
+        "stats_interval": least,
+        "checkpoint_interval": options.steps * least,
+        "sample_interval": 10**9,
+        "keep_checkpoints": 1,
+        "report": False,
+    }
     config = dataclasses.replace(
         config,
         growth=dataclasses.replace(config.growth, stages=stages),
-        training=dataclasses.replace(config.training, sample_count=4, ema_decay=0.5, **every),
+        training=dataclasses.replace(config.training, sample_count=4, ema_decay=0.5, report=False, **every),
     )
     result = train(options.store, options.out / "run", config)
     if result.signal:

@@ -48,6 +48,7 @@ BASE: dict[str, Any] = {
         "sample_interval": 12_000,
         "checkpoint_interval": 2_000,
         "keep_checkpoints": 1,
+        "report": False,  # the runs are timed
     },
 }
 

@@ -50,6 +50,7 @@ def tiny_config(**training: Any) -> Config:
                 "sample_interval": 40,
                 "checkpoint_interval": 20,
                 "sample_count": 2,
+                "report": False,
                 **training,
             },
         },

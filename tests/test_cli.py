@@ -20,7 +20,21 @@ from growreel.models import build_generator
 from growreel.models.files import save_model
 from growreel.video import write_clip
 
-COMMANDS = ["prepare", "inspect", "plan", "train", "sample", "walk", "evaluate", "weights", "bench", "demo", "completion"]
+COMMANDS = [
+    "prepare",
+    "inspect",
+    "plan",
+    "train",
+    "sample",
+    "walk",
+    "evaluate",
+    "report",
+    "tensorboard",
+    "weights",
+    "bench",
+    "demo",
+    "completion",
+]
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

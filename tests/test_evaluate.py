@@ -28,7 +28,8 @@ from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import load_generator, save_model
-from growreel.sampling import generate, sample_facts, write_samples
+from growreel.recipe import recipe_of
+from growreel.sampling import generate, write_samples
 from growreel.video import write_clip
 
 SIZE = Size(8, 16, 16)
@@ -98,11 +99,11 @@ def test_generated_arrays_are_measured_as_they_are(real: Path, model: Path, tmp_
     small = store_of(tmp_path / "small", StoreClips_of(real).read(range(30)))
     options = EvaluationOptions(metrics=("swd", "motion", "prdc"), resamples=0)
     card = evaluate(clips, small, options)
-    write_samples(tmp_path / "samples.npy", clips, range(12), fps=8, facts=sample_facts(loaded, "float32"))
+    write_samples(tmp_path / "samples.npy", clips, range(12), fps=8, recipe=recipe_of(loaded, range(12), fps=8))
     same = evaluate(tmp_path / "samples.npy", small, options)
     assert [result.figures for result in card.results] == [result.figures for result in same.results]
     assert card.fake["kind"] == "array" and card.fake["sha256"] != evaluate(clips[:11], small, options).fake["sha256"]
-    assert "precision float32" in same.fake["made"] and "seeds 0 to 11" in same.fake["made"]
+    assert "precision float32" in same.fake["made"] and "seeds 0-11" in same.fake["made"]
     assert card.settings["precision"] == "float32" and "precision float32" in card.markdown()
     with pytest.raises(GrowreelError, match="the array: holds float64 values"):
         evaluate(clips / 255, small, options)  # type: ignore[arg-type]

@@ -12,9 +12,10 @@ FLOORS = (
     ("errors", "growth", "config"),
     ("runtime", "video"),
     ("models", "data"),
-    ("preparation", "losses", "sampling", "pretrained"),
+    ("preparation", "losses", "recipe", "sampling", "pretrained"),
     ("evaluation",),
     ("training", "bench"),
+    ("report",),
     ("demo", "cli", "__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -64,7 +64,6 @@ def test_windows_is_told_why_stores_do_not_work(
     monkeypatch.delattr("os.preadv")
     assert main(["inspect", str(shapes_store), "--sheet", str(tmp_path / "x.png")]) == 2
     assert "use WSL" in capsys.readouterr().err
-    monkeypatch.setattr("growreel.data.writer.fcntl", None)
     with pytest.raises(GrowreelError, match="use WSL"):
         write_store(tmp_path / "store", shape_clips(2, Size(4, 4, 4)), fps=8.0)
     assert not any(tmp_path.iterdir())

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -25,8 +23,9 @@ from growreel.evaluation.shapes_judge import judge
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import PRETRAINED, LoadedGenerator, load_generator, pretrained_names, save_model
+from growreel.recipe import read_recipe, recipe_of
 from growreel.runtime import precision
-from growreel.sampling import facts_of_array, generate, sample_facts, stream, walk, write_samples
+from growreel.sampling import generate, stream, walk, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -125,31 +124,14 @@ def test_no_stopwatch_decides_about_pixels(model: LoadedGenerator, monkeypatch: 
         generate(model, [0], precision="tf32")
 
 
-def comment_of(path: Path) -> str:
-    """What a file says of itself."""
-    if path.suffix == ".mp4":
-        with av.open(path) as container:
-            return str(container.metadata["comment"])
-    with Image.open(path) as picture:
-        if path.suffix == ".webp":
-            return str(picture.getexif()[0x010E])
-        said = picture.info["comment" if path.suffix == ".gif" else "Comment"]
-        return said.decode() if isinstance(said, bytes) else str(said)
-
-
-def test_files_say_how_they_were_made(model: LoadedGenerator, tmp_path: Path) -> None:
-    clips, facts = generate(model, range(3, 5), precision="bfloat16"), sample_facts(model, "bfloat16", name="mine.safetensors")
-    for suffix in (".mp4", ".gif", ".webp", ".png"):
-        write_samples(tmp_path / f"x{suffix}", clips, range(3, 5), fps=8, facts=facts)
-        said = json.loads(comment_of(tmp_path / f"x{suffix}"))
-        assert (said["precision"], said["seeds"], said["model"], said["clips shown"]) == ("bfloat16", "3 to 4", "mine.safetensors", 70)
-    write_samples(tmp_path / "one.webp", clips, range(3, 5), fps=8, separate=True, facts=facts)
-    assert json.loads(comment_of(tmp_path / "one-4.webp"))["seeds"] == "4"
-    write_samples(tmp_path / "x.npy", clips, [4, 2], fps=8, facts=facts)
-    beside = facts_of_array(tmp_path / "x.npy")
-    assert beside is not None and (beside["precision"], beside["seeds"]) == ("bfloat16", "4 2")
+def test_a_recipe_belongs_to_its_array(model: LoadedGenerator, tmp_path: Path) -> None:
+    clips = generate(model, [4, 2], precision="bfloat16")
+    write_samples(tmp_path / "x.npy", clips, [4, 2], fps=8, recipe=recipe_of(model, [4, 2], fps=8, precision="bfloat16"))
+    found = read_recipe(tmp_path / "x.npy")
+    assert (found.precision, found.seeds) == ("bfloat16", (4, 2))
     np.save(tmp_path / "x.npy", clips[:1])
-    assert facts_of_array(tmp_path / "x.npy") is None, "facts of the array that was there before"
+    with pytest.raises(GrowreelError, match="has no recipe"):
+        read_recipe(tmp_path / "x.npy")
 
 
 def test_the_folder_is_made_before_the_first_clip(model: LoadedGenerator, tmp_path: Path) -> None:

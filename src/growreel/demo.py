@@ -18,8 +18,10 @@ from growreel.data.writer import write_store
 from growreel.evaluation.shapes_form import Variety, variety, variety_floor
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
+from growreel.recipe import recipe_of
+from growreel.report import write_report
 from growreel.runtime.durable import replace_text
-from growreel.sampling import generate, sample_facts, write_samples
+from growreel.sampling import generate, write_samples
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.stats import read_lines, seconds_trained
@@ -79,8 +81,7 @@ def run_demo(run: str | Path) -> DemoResult:
     verdicts = {name: judge(clips) for name, clips in judged.items()}
     varieties = {name: variety(clips, verdicts[name].color) for name, clips in judged.items()}
     floor = variety_floor(JUDGED_CLIPS)
-    facts = sample_facts(model, "float32")
-    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS, facts=facts)
+    pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS, recipe=recipe_of(model, seeds[:64], fps=FPS))
     side_by_side = np.concatenate([samples[:PICTURED_CLIPS], real[:PICTURED_CLIPS]], axis=1)
     write_clip(run / "demo.png", tile_frames(enlarge(side_by_side)), FPS)
     figures = {name: float(verdict.accepted.mean()) for name, verdict in verdicts.items()}
@@ -91,6 +92,7 @@ def run_demo(run: str | Path) -> DemoResult:
         "variety_floor": {"mean": floor[0], "95_of_100_below": floor[1]},
     }
     replace_text(run / "demo.json", json.dumps(kept, indent=2) + "\n")
+    pictures.append(write_report([run]))
     places = [*map(str, pictures), f"{run / 'demo.png'} (left generated, right real; a clip per row)"]
     tables = f"{_table(verdicts)}\n\n{_variety_table(varieties, floor)}"
     summary = "\n  ".join([f"{tables}\n\ntraining took {figures['seconds']:.0f} s; look at:", *places])

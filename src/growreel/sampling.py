@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,22 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
-from growreel.runtime.durable import replace_text, replacing, writing
+from growreel.recipe import Recipe, at_stage
+from growreel.runtime.durable import replacing, writing
 from growreel.runtime.precision import Arithmetic, named_arithmetic, use_arithmetic
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
-from growreel.runtime.version import installed_version
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
+from growreel.video.comments import write_beside
 
 LOG = logging.getLogger(__name__)
 CARD_QUEUE = 16
 """Clips that a card is given to make, one after the other, before the first is fetched: waiting for each would leave it idle in between."""
-FACTS_SUFFIX = ".json"
-"""Beside an array of samples, which has no room for them, lie its facts: samples.npy.json."""
 
 
 def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Arithmetic = "float32") -> NDArray[np.uint8]:
@@ -184,6 +181,17 @@ def walk(
         yield np.stack([next(clips)[min(phase, period - phase)] for _ in range(count)])
 
 
+def clips_of_recipe(model: LoadedGenerator, recipe: Recipe) -> Iterable[NDArray[np.uint8]]:
+    """The clips, uint8 [t, h, w, c] each, that a recipe says, made with its model; errors as of `at_stage`, `generate` and `walk`."""
+    model = at_stage(model, recipe)
+    precision = named_arithmetic(recipe.precision, "the recipe's precision", next(model.generator.parameters()).device)
+    if recipe.walk is None:
+        return stream(model, recipe.seeds, recipe.truncation, precision)
+    path, seeds = recipe.walk, recipe.seeds
+    frames = walk(model, path.frames, turns=path.turns, count=len(seeds), seed=seeds[0], truncation=recipe.truncation, precision=precision)
+    return np.stack(list(frames), axis=1)
+
+
 def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray[np.float32]:
     """Latents [frames, latent_dim] on a closed smooth curve: a random sum of circles that go round 1 to `turns` times.
 
@@ -210,29 +218,30 @@ def write_samples(
     fps: float,
     separate: bool = False,
     scale: int | None = None,
-    facts: dict[str, Any] | None = None,
+    recipe: Recipe | None = None,
 ) -> list[Path]:
     """Write clips, uint8 [t, h, w, c] each, to one file or to one file for each seed, and return the paths.
 
     Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. One picture file is a grid; one
-    `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept.
-    `facts` (see `sample_facts`), with the seeds, are kept in each file as a comment, beside an array as a file of JSON.
+    `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept. Each file
+    carries the recipe of its own seeds.
     Raises GrowreelError as `make_place_for` does, before the first clip is taken.
     """
     path = make_place_for(path)
     is_array = path.suffix.lower() == ".npy"
     if separate:
         paths = [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
-        for seed, one, clip in zip(seeds, paths, clips, strict=True):
-            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps, _comment(facts, [seed]))
-            _write_facts_beside(one, facts, [seed])
+        for one, seed, clip in zip(paths, seeds, clips, strict=True):
+            comment = None if recipe is None else recipe.of_seeds((seed,)).to_json()
+            write_clip(one, clip if is_array else enlarge(clip[None], scale)[0], fps, comment)
         return paths
+    comment = None if recipe is None else recipe.to_json()
     if is_array:
         with writing(path):
             _write_array(path, clips, len(seeds))
-        _write_facts_beside(path, facts, seeds)
+            write_beside(path, comment)
     else:
-        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps, _comment(facts, seeds))
+        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps, comment)
     return [path]
 
 
@@ -248,48 +257,6 @@ def make_place_for(path: str | Path) -> Path:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
     return path
-
-
-def sample_facts(model: LoadedGenerator, precision: Arithmetic, truncation: float = 1.0, name: str | None = None) -> dict[str, Any]:
-    """What decides the pixels of samples beside their seeds, for `write_samples`; `name` is the model's file name."""
-    device = next(model.generator.parameters()).device
-    return {
-        "model": name,
-        "clips shown": model.clips_shown,
-        "size": str(model.size),
-        "truncation": truncation,
-        "precision": precision,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "growreel": installed_version("growreel"),
-        "torch": torch.__version__,
-    }
-
-
-def facts_of_array(path: Path) -> dict[str, Any] | None:
-    """The facts that were written beside an array of samples; None if there are none, or they are of another array."""
-    try:
-        found = json.loads(path.with_name(path.name + FACTS_SUFFIX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.pop("sha256", None) == file_checksum(path) else None
-
-
-def _comment(facts: dict[str, Any] | None, seeds: Sequence[int]) -> str | None:
-    return None if facts is None else json.dumps(_with_seeds(facts, seeds))
-
-
-def _with_seeds(facts: dict[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
-    """Seeds that follow one another are told as a range."""
-    first, last = seeds[0], seeds[-1]
-    in_order = list(seeds) == list(range(first, last + 1))
-    return {**facts, "seeds": str(first) if len(seeds) == 1 else f"{first} to {last}" if in_order else " ".join(map(str, seeds))}
-
-
-def _write_facts_beside(path: Path, facts: dict[str, Any] | None, seeds: Sequence[int]) -> None:
-    if facts is not None and path.suffix.lower() == ".npy":
-        beside = path.with_name(path.name + FACTS_SUFFIX)
-        with writing(beside):
-            replace_text(beside, json.dumps({**_with_seeds(facts, seeds), "sha256": file_checksum(path)}, indent=2) + "\n")
 
 
 def _write_array(path: Path, clips: Iterable[NDArray[np.uint8]], count: int) -> None:

@@ -16,6 +16,7 @@ from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, 
 from growreel.cli.inspection import inspect_parser, run_inspect
 from growreel.cli.parser import CommandParser
 from growreel.cli.preparation import prepare_parser, run_prepare
+from growreel.cli.report import report_parser, run_report, run_tensorboard, tensorboard_parser
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
 from growreel.cli.training import plan_parser, run_plan, run_train, train_parser
 from growreel.errors import GrowreelError
@@ -84,6 +85,8 @@ COMMANDS: dict[str, Command] = {
     "sample": Command("make clips with a trained model", lambda _: sample_parser(), run_sample),
     "walk": Command("make a looping walk through the latent space", lambda _: walk_parser(), run_walk),
     "evaluate": Command("measure generated clips against real ones: the metric card", lambda _: evaluate_parser(), run_evaluate),
+    "report": Command("one page that shows a run, or several beside each other", lambda _: report_parser(), run_report),
+    "tensorboard": Command("write runs for TensorBoard, once or live", lambda _: tensorboard_parser(), run_tensorboard),
     "weights": Command("list, add or download the weights that some metrics need", lambda _: weights_parser(), run_weights),
     "bench": Command("measure this machine, stage by stage", bench_parser, run_bench),
     "demo": Command("the whole way on procedural clips, in a few minutes", lambda _: demo_parser(), run_demo_command, is_told=True),

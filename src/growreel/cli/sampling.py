@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,75 +13,72 @@ from growreel.errors import GrowreelError
 
 if TYPE_CHECKING:
     from growreel.models.files import LoadedGenerator
+    from growreel.recipe import Recipe, Walk
+
+MODEL = "a .safetensors file, a run folder for its newest, or shapes-16x32x32, which comes with growreel"
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
     """Add the flags that both commands have."""
-    parser.add_argument(
-        "model", type=Path, help="a .safetensors file, a run folder for its newest, or shapes-16x32x32, which comes with growreel"
-    )
     parser.add_argument("--out", type=Path, required=True, help=".mp4, .gif, .webp, .png or .npy")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow")
-    parser.add_argument("--truncation", type=float, default=1.0, help="below 1: fewer surprises, less variety")
+    parser.add_argument("--seed", type=int | None, default=None, help="seed of the first clip, default 0; the others follow")
+    parser.add_argument("--truncation", type=float | None, default=None, help="below 1: fewer surprises, less variety; default: 1")
     parser.add_argument("--fps", type=float | None, default=None, help="frames a second; default: the model's")
     parser.add_argument("--scale", type=int | None, default=None, help="enlarge pixels N times; default: to a height of 64")
     parser.add_argument(
         "--precision",
         choices=["float32", "tf32", "bfloat16"],
-        default="float32",
-        help="arithmetic; tf32 (on a card) and bfloat16 may be fast",
+        default=None,
+        help="arithmetic, default float32; tf32 (on a card) and bfloat16 may be faster",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
 
 
-def _load_model(options: Namespace) -> LoadedGenerator:
-    """Load the model that the flags name, onto the device that they name."""
+def _load_model(path: Path, device_name: str) -> LoadedGenerator:
+    """Load the model onto the device that was asked for."""
     from growreel.models.files import load_generator
     from growreel.runtime.distributed import pick_device
     from growreel.runtime.memory import keep_freed_memory
-    from growreel.runtime.precision import named_arithmetic
 
-    device = pick_device(options.device, "--device")
-    named_arithmetic(options.precision, "--precision", device)
+    device = pick_device(device_name, "--device")
     if device.type == "cpu":
         keep_freed_memory()
-    return load_generator(options.model, device)
-
-
-def _facts(model: LoadedGenerator, options: Namespace) -> dict[str, Any]:
-    """What the files say of how they were made."""
-    from growreel.sampling import sample_facts
-
-    return sample_facts(model, options.precision, options.truncation, options.model.name)
+    return load_generator(path, device)
 
 
 def sample_parser() -> ArgumentParser:
     """Build the parser of `growreel sample`."""
     parser = CommandParser(
-        usage="growreel sample MODEL --out FILE [--count N] [--seed S] [options]",
-        description="Make clips. Clip k depends on seed + k alone. A .npy file is uint8 [n, t, h, w, c]; the others show a grid.",
+        usage="growreel sample MODEL --out FILE [--count N] [--seed S] [options] | growreel sample [MODEL] --like CLIP --out FILE",
+        description="Make clips. Clip k depends on seed + k alone. A .npy file is uint8 [n, t, h, w, c]; the others show a grid. "
+        "Every file carries its recipe, and --like makes the clips of a file again, walks too.",
     )
+    parser.add_argument("model", type=Path | None, nargs="?", default=None, help=MODEL + "; with --like, default: the recipe's")
     _add_sampling(parser)
-    parser.add_argument("--count", type=int, default=16, help="how many clips")
+    parser.add_argument("--like", type=Path | None, default=None, help="a file that growreel made; flags given beside it change its recipe")
+    parser.add_argument("--count", type=int | None, default=None, help="how many clips; default: 16")
     parser.add_argument("--separate", action="store_true", help="one file per clip, FILE-<seed>, instead of a grid")
     return parser
 
 
 def run_sample(options: Namespace) -> int:
     """Make clips, write them and print the names of the files. Returns the exit code."""
-    from growreel.sampling import make_place_for, stream, write_samples
+    from growreel.recipe import at_stage, check_model, find_model, read_recipe
 
-    if options.count < 1:
+    if options.count is not None and options.count < 1:
         raise GrowreelError(f"--count {options.count}: must be at least 1")
-    model = _load_model(options)
-    make_place_for(options.out)
-    seeds = range(options.seed, options.seed + options.count)
-    fps = model.fps if options.fps is None else options.fps
-    clips = stream(model, seeds, truncation=options.truncation, precision=options.precision)
-    facts = _facts(model, options)
-    for path in write_samples(options.out, clips, seeds, fps=fps, separate=options.separate, scale=options.scale, facts=facts):
-        print(path)
-    return 0
+    if options.like is None:
+        if options.model is None:
+            raise GrowreelError("sample: give a MODEL, or --like CLIP to make the clips of a file again")
+        model = _load_model(options.model, options.device)
+        return _write(model, _recipe(model, options, range(_seed(options), _seed(options) + (options.count or 16))), options)
+    like = read_recipe(options.like)
+    model = _load_model(options.model or find_model(like, options.like), options.device)
+    check_model(like, model, options.like)
+    model = at_stage(model, like)
+    first, count = like.seeds[0] if options.seed is None else options.seed, options.count or len(like.seeds)
+    seeds = like.seeds if options.seed is None and options.count is None else range(first, first + count)
+    return _write(model, _recipe(model, options, seeds, like), options)
 
 
 def walk_parser() -> ArgumentParser:
@@ -88,6 +86,7 @@ def walk_parser() -> ArgumentParser:
     parser = CommandParser(
         usage="growreel walk MODEL --out FILE [options]", description="A smooth walk through the latent space that loops without a jump."
     )
+    parser.add_argument("model", type=Path, help=MODEL)
     _add_sampling(parser)
     parser.add_argument("--frames", type=int, default=240, help="length of the loop")
     parser.add_argument("--turns", type=int, default=2, help="how far the walk wanders; more turns move faster")
@@ -97,17 +96,49 @@ def walk_parser() -> ArgumentParser:
 
 def run_walk(options: Namespace) -> int:
     """Make a walk, write it and print the name of the file. Returns the exit code."""
-    import numpy as np
+    from growreel.recipe import Walk
 
-    from growreel.sampling import make_place_for, walk, write_samples
+    if options.count < 1:
+        raise GrowreelError(f"--count {options.count}: must be at least 1")
+    model = _load_model(options.model, options.device)
+    seeds = range(_seed(options), _seed(options) + options.count)
+    return _write(model, _recipe(model, options, seeds, walk=Walk(options.frames, options.turns)), options)
 
-    model = _load_model(options)
+
+def _seed(options: Namespace) -> int:
+    return options.seed or 0
+
+
+def _recipe(
+    model: LoadedGenerator, options: Namespace, seeds: Sequence[int], like: Recipe | None = None, walk: Walk | None = None
+) -> Recipe:
+    """What the flags say; what they leave open is as in `like`, or as usual."""
+    from growreel.recipe import recipe_of
+    from growreel.runtime.precision import named_arithmetic
+
+    def setting(name: str, usual: Any) -> Any:
+        if options[name] is not None:
+            return options[name]
+        return getattr(like, name) if like else usual
+
+    return recipe_of(
+        model,
+        seeds,
+        fps=setting("fps", model.fps),
+        truncation=setting("truncation", 1.0),
+        precision=named_arithmetic(setting("precision", "float32"), "--precision", next(model.generator.parameters()).device),
+        scale=setting("scale", None),
+        walk=like.walk if like else walk,
+    )
+
+
+def _write(model: LoadedGenerator, recipe: Recipe, options: Namespace) -> int:
+    """Make the clips that the recipe says, write them and print where."""
+    from growreel.sampling import clips_of_recipe, make_place_for, write_samples
+
     make_place_for(options.out)
-    fps = model.fps if options.fps is None else options.fps
-    shared = {name: options[name] for name in ("turns", "count", "seed", "truncation", "precision")}
-    frames = walk(model, options.frames, **shared)
-    facts = _facts(model, options)
-    clips = np.stack(list(frames), axis=1)
-    write_samples(options.out, clips, range(options.seed, options.seed + options.count), fps=fps, scale=options.scale, facts=facts)
-    print(options.out)
+    clips = clips_of_recipe(model, recipe)
+    separate = options.get("separate", False)
+    for path in write_samples(options.out, clips, recipe.seeds, fps=recipe.fps, separate=separate, scale=recipe.scale, recipe=recipe):
+        print(path)
     return 0

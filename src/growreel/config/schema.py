@@ -112,6 +112,8 @@ class TrainingConfig:
     """What is evaluated; names as of `growreel evaluate --metrics`, without `memory`."""
     eval_clips: int = 256
     """Generated clips in an evaluation, and at most as many real ones."""
+    report: bool = True
+    """Refresh report.html at every checkpoint, in a process of its own that gives way to all others and that training does not wait for."""
     explosion_limit: float = 1e6
     """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
 

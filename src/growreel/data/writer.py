@@ -23,6 +23,7 @@ from growreel.data.store import (
     VERSION,
     ClipStore,
     check_destination,
+    check_system,
     clip_bytes,
     file_checksum,
     header_bytes,
@@ -78,6 +79,7 @@ class StoreWriter:
         self._finished_clips = 0
         self._pending: list[tuple[str, int, str | None]] = []
         self._open: dict[Size, tuple[int, int]] = {}
+        check_system(self.path)
         check_destination(self.path, overwrite)
         with self._disk_errors():
             self.partial.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +20,8 @@ from growreel.data.record import DataRecord
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
+from growreel.recipe import read_recipe
 from growreel.runtime.randomness import Purpose, keyed_rng
-from growreel.sampling import facts_of_array
 from growreel.video import DamagedError, NotMediaError, read_frames
 
 
@@ -119,8 +120,8 @@ class ArrayClips:
             where: dict[str, Any] = {"sha256": _pixel_checksum(self._clips)}
         else:
             where = {"path": str(self.path), "sha256": file_checksum(self.path)}
-            if made := facts_of_array(self.path):
-                where["made"] = "; ".join(f"{name} {value}" for name, value in made.items() if value is not None)
+            with suppress(GrowreelError):  # no array has to have one
+                where["made"] = "; ".join(" ".join(line.split()) for line in read_recipe(self.path).table().splitlines())
         return {"kind": "array", **where, "clips": len(self), "size": str(self.size)}
 
 

@@ -45,6 +45,7 @@ class LoadedGenerator:
         fps: frames a second at which its clips are to be played.
         license: what the header says about use of the weights.
         data: which clips it was trained on, one record per store (see `growreel.data.record`); empty for older files.
+        path: the file that it was loaded from; None where the weights come from elsewhere.
     """
 
     generator: Generator
@@ -54,6 +55,7 @@ class LoadedGenerator:
     fps: float
     license: str
     data: tuple[dict[str, Any], ...] = ()
+    path: Path | None = None
 
     @property
     def size(self) -> Size:
@@ -169,6 +171,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> Load
         fps=fps,
         license=header["license"],
         data=data,
+        path=path,
     )
 
 

@@ -159,9 +159,8 @@ def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["
 
 
 def resolve_training(training: TrainingConfig, device: torch.device) -> TrainingConfig:
-    """The settings of training with `precision` and `compile`, where they are `auto`, replaced by what suits the device."""
-    precision, compiled = resolve_precision(training.precision, device), resolve_compile(training, device)
-    return dataclasses.replace(training, precision=precision, compile=compiled)
+    """The settings of training with an `auto` precision replaced by what suits the device."""
+    return dataclasses.replace(training, precision=resolve_precision(training.precision, device))
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:

@@ -25,6 +25,9 @@ MAY_CHANGE = {
     "eval_metrics",
     "eval_clips",
     "explosion_limit",
+    "compile",
+    "cuda_graphs",
+    "report",
 }
 """Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
 

@@ -20,6 +20,7 @@ from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import model_header, write_model
+from growreel.recipe import recipe_in_training
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
 from growreel.runtime.memory import keep_freed_memory, peak_memory
@@ -32,6 +33,7 @@ from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.progress import Progress
+from growreel.training.refresh import refresh_report
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.saved_state import check_saved
 from growreel.training.state import TrainingState
@@ -156,7 +158,7 @@ class _Loop:
         with self.progress, _catch_signals() as caught:
             resumed = self._load()
             if self.is_first:
-                self.run.record(self.config, DataRecord.of(self.store), self.store.path, self.state.clips_shown)
+                self.run.record(self.config, DataRecord.of(self.store), self.store, self.state.clips_shown)
             if resumed:
                 self.progress.say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
@@ -248,9 +250,10 @@ class _Loop:
     def _write_samples(self) -> None:
         if not self.is_first:
             return
-        seeds = range(self.training.sample_count)
+        seeds, shown = range(self.training.sample_count), self.state.clips_shown
         clips = clips_of_seeds(self.state.ema, self.state.position, seeds)
-        write_samples(self._sample_file(), clips, seeds, fps=self._fps())
+        recipe = recipe_in_training(self.state.plan, shown, seeds, self._fps())
+        write_samples(self._sample_file(), clips, seeds, fps=self._fps(), recipe=recipe)
 
     def _sample_file(self) -> Path:
         return self.run.samples / f"{self.state.clips_shown:09d}.webp"
@@ -275,6 +278,7 @@ class _Loop:
                 model=header,
                 made={str(path.relative_to(self.run.path)): file_checksum(path) for path in (model, sample) if path.exists()},
             )
+            refresh_report(self.run.path, self.training.report and clips > 0)
         self.saved_at = clips
         self.budget.passed(clips)
         distributed.barrier()

@@ -21,7 +21,7 @@ import torch
 
 from growreel.config import Config, load_config, to_yaml
 from growreel.data.record import DataRecord
-from growreel.data.store import file_checksum
+from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.models.files import write_model
 from growreel.runtime import distributed
@@ -78,7 +78,7 @@ class RunFolder:
                     tidy(folder)
             yield
 
-    def record(self, config: Config, data: DataRecord, store: Path, clips_shown: int) -> None:
+    def record(self, config: Config, data: DataRecord, store: ClipStore, clips_shown: int) -> None:
         """Write down with what the run goes on from `clips_shown`: config.yaml, data.json, and a line in environment.json."""
         self.data = [record for record in self.read_data() if record.since <= clips_shown]
         if not self.data or self.data[-1].differences(data):
@@ -87,7 +87,7 @@ class RunFolder:
         with writing(self.path):
             for folder in (self.models, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
-            replace_text(self.environment, _rows([*self._starts(), _environment(store, clips_shown)]))
+            replace_text(self.environment, _rows([*self.starts(), _environment(store, clips_shown)]))
             _replace_if_other(self.data_file, _rows(records))
             _replace_if_other(self.config, to_yaml(config))
 
@@ -137,7 +137,7 @@ class RunFolder:
         entries = list(self.path.iterdir()) if self.path.is_dir() else [self.path]
         return all((e.name in own and not (e.is_dir() and any(e.iterdir()))) or PARTIAL.fullmatch(e.name) for e in entries)
 
-    def _starts(self) -> list[Any]:
+    def starts(self) -> list[Any]:
         """The lines of environment.json; growreel 0.1 kept the last start alone."""
         try:
             starts = json.loads(self.environment.read_text(encoding="utf-8"))
@@ -158,7 +158,8 @@ def _replace_if_other(path: Path, text: str) -> None:
         replace_text(path, text)
 
 
-def _environment(store: Path, clips_shown: int) -> dict[str, Any]:
+def _environment(store: ClipStore, clips_shown: int) -> dict[str, Any]:
+    """What made the run and from what; the store's facts are kept because stores move and go."""
     return {
         "time": time.time(),
         "clips": clips_shown,
@@ -171,15 +172,25 @@ def _environment(store: Path, clips_shown: int) -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": distributed.world_size(),
         "command": sys.argv,
-        "store": str(store.resolve()),
+        "folder": str(Path.cwd()),
+        "store": {
+            "path": str(store.path.absolute()),
+            "sha256": file_checksum(store.path / INDEX),  # the index holds the checksum of every shard
+            "clips": len(store),
+            "size": str(store.size),
+            "channels": store.channels,
+            "fps": store.fps,
+            "sources": len({clip.source for clip in store.clips}),
+            "labels": len(store.labels),
+        },
     }
 
 
 def resolve_config(config: Config, channels: int, store: Path, device: torch.device, run: RunFolder) -> Config:
     """Settle what depends on store and machine, so that the run folder says what was really done; the same in all processes.
 
-    `network.image_channels` comes from the store. `training.precision` and `training.compile`, where they are `auto`, are what the run
-    was begun with, and at its beginning what suits the device; so is the length of the moving average where nothing is said of it.
+    `network.image_channels` comes from the store. `training.precision`, where it is `auto`, is what the run was begun with, and at its
+    beginning what suits the device; so is the length of the moving average where nothing is said of it.
     Raises GrowreelError if the configuration asks for other channels than the store has.
     """
     asked = config.network.image_channels
@@ -190,10 +201,6 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
         begun = load_config(run.config).training
         if training.ema_decay is None and training.ema_halflife_clips is None:
             training = replace(training, ema_decay=begun.ema_decay, ema_halflife_clips=begun.ema_halflife_clips)
-        training = replace(
-            training,
-            precision=begun.precision if training.precision == "auto" else training.precision,
-            compile=begun.compile if training.compile == "auto" else training.compile,
-        )
+        training = replace(training, precision=begun.precision if training.precision == "auto" else training.precision)
     training = distributed.from_first(resolve_training(training, device))
     return replace(config, training=training, network=replace(config.network, image_channels=channels))

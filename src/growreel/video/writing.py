@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import os
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.runtime.durable import replacing, writing
+from growreel.video.comments import gif_comment, mp4_comment, png_comment, webp_comment, write_beside
 from growreel.video.pixels import to_image
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
     """Write a clip, uint8 [t, h, w, c] with c 1 or 3, in the format of the suffix.
 
     `.mp4` (H.264; an odd edge is repeated once to make sizes even), `.gif` (one palette for the clip) and `.webp` (lossless), both
-    looping forever, `.png` (frames side by side), `.npy` (the array). `comment`, of ASCII characters, is kept in the file, in `.webp` as
-    the EXIF description; in `.npy` there is no room for it. Raises GrowreelError for another suffix or array.
+    looping forever, `.png` (frames side by side), `.npy` (the array). `comment`, ASCII, goes where `read_comment` finds it: into the file,
+    for an array into a file beside it. Raises GrowreelError for another suffix or array.
     """
     path = Path(path)
     check_suffix(path)
@@ -38,8 +40,11 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
         raise GrowreelError(f"{path}: a clip is a uint8 array [t, h, w, 1 or 3], not {frames.dtype} {list(frames.shape)}")
     if not MIN_FPS <= fps <= MAX_FPS:
         raise GrowreelError(f"{path}: fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}")
-    with writing(path), replacing(path) as file:
-        _write(file, path.suffix.lower(), frames, fps, comment or "")
+    with writing(path):
+        with replacing(path) as file:
+            _write(file, path.suffix.lower(), frames, fps, comment)
+        if path.suffix.lower() == ".npy":
+            write_beside(path, comment)
 
 
 def check_suffix(path: Path) -> None:
@@ -48,31 +53,31 @@ def check_suffix(path: Path) -> None:
         raise GrowreelError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use {', '.join(CLIP_SUFFIXES)}")
 
 
-def _write(file: BinaryIO, suffix: str, frames: NDArray[np.uint8], fps: float, comment: str) -> None:
+def _write(file: BinaryIO, suffix: str, frames: NDArray[np.uint8], fps: float, comment: str | None) -> None:
     match suffix:
         case ".npy":
             np.save(file, frames)
         case ".png":
-            from PIL.PngImagePlugin import PngInfo
-
-            info = PngInfo()
-            if comment:
-                info.add_text("Comment", comment)
-            to_image(np.concatenate(list(frames), axis=1)).save(file, "PNG", pnginfo=info)
+            to_image(np.concatenate(list(frames), axis=1)).save(file, "PNG", **png_comment(comment))
         case ".webp":
-            first, *rest = [to_image(frame).convert("RGB") for frame in frames]
-            durations = _durations(len(frames), fps, unit=0.001, least=1)
-            exif = first.getexif()
-            if comment:
-                exif[IMAGE_DESCRIPTION] = comment
-            first.save(file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, lossless=True, method=2, exif=exif)
+            file.write(webp_bytes(frames, fps, comment))
         case ".gif":
             first, *rest = _with_palette(frames)
             # GIF counts hundredths of a second, and browsers slow frames of less than two down to ten.
             durations = [10 * each for each in _durations(len(frames), fps, unit=0.01, least=2)]
-            first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, comment=comment)
+            first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, **gif_comment(comment))
         case ".mp4":
             _write_mp4(file, frames, fps, comment)
+
+
+def webp_bytes(frames: NDArray[np.uint8], fps: float, comment: str | None = None, quality: int | None = None) -> bytes:
+    """A WebP of uint8 [t, h, w, 1 or 3], looping forever; lossless, or with a loss at `quality`, 0 to 100."""
+    first, *rest = [to_image(frame).convert("RGB") for frame in frames]
+    durations = _durations(len(frames), fps, unit=0.001, least=1)
+    how = {"lossless": True, "method": 2} if quality is None else {"quality": quality, "method": 2}
+    stream = io.BytesIO()
+    first.save(stream, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, **how, **webp_comment(comment))
+    return stream.getvalue()
 
 
 def _durations(count: int, fps: float, unit: float, least: int) -> list[int]:
@@ -97,15 +102,14 @@ def _with_palette(frames: NDArray[np.uint8]) -> list[Image]:
     return [Image.fromarray(frame).quantize(palette=palette) for frame in rgb]
 
 
-def _write_mp4(file: BinaryIO, frames: NDArray[np.uint8], fps: float, comment: str) -> None:
+def _write_mp4(file: BinaryIO, frames: NDArray[np.uint8], fps: float, comment: str | None) -> None:
     """By name, as the index is moved to the front at the end, for which the file is opened once more."""
     import av
 
     h, w = frames.shape[1:3]
     even = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")  # yuv420p halves both axes
     with av.open(file.name, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        if comment:
-            container.metadata["comment"] = comment
+        container.metadata.update(mp4_comment(comment))
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16"})
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         for frame in even:

@@ -1,0 +1,219 @@
+"""How a file of clips was made: written into every output, read back to make it again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from growreel.data.store import file_checksum
+from growreel.errors import GrowreelError
+from growreel.growth import GrowthPlan, Position
+from growreel.models.files import PRETRAINED, LoadedGenerator
+from growreel.runtime.precision import Arithmetic
+from growreel.runtime.version import installed_version
+from growreel.video import read_comment
+
+FORMAT = "growreel-recipe-1"
+MOST_SEEDS = 10**6
+"""A recipe comes from anywhere; one that asks for more is not expanded."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk through the latent space needs besides its seed; as of `sampling.walk`."""
+
+    frames: int
+    turns: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the pixels of a file of generated clips.
+
+    Attributes:
+        model: the last parts of the model file's path, such as `run/models/000120.safetensors`; never a whole path, which would tell
+            whose machine it was to everyone who gets the clip.
+        model_sha256: of the model file. None for the samples that training writes: there is a model file of their clips only where a
+            checkpoint was due too.
+        clips_shown: real clips that the model was trained on.
+        stage, alpha: its place in the growth plan: size of the clips and weight of the newest block.
+        seeds: of the clips in the file, in their order.
+        truncation: as of `sampling.generate`.
+        precision: that the arithmetic was done in.
+        fps: of the model's clips in the file.
+        scale: how many times pixels were enlarged; None for up to a height of 64.
+        growreel, torch: versions.
+        walk: None for plain samples.
+    """
+
+    model: str
+    model_sha256: str | None
+    clips_shown: int
+    stage: str
+    alpha: float
+    seeds: tuple[int, ...]
+    truncation: float
+    precision: str
+    fps: float
+    scale: int | None
+    growreel: str
+    torch: str
+    walk: Walk | None = None
+
+    def of_seeds(self, seeds: tuple[int, ...]) -> Recipe:
+        """The same of other seeds."""
+        return replace(self, seeds=seeds)
+
+    def to_json(self) -> str:
+        """One line of ASCII."""
+        return json.dumps({"format": FORMAT, **asdict(self), "seeds": _shorten(self.seeds)})
+
+    def table(self) -> str:
+        """For people, a line per fact."""
+        facts = {
+            "model": f"{self.model}, {self.clips_shown:,} clips shown",
+            "sha256": self.model_sha256 or "not written: samples of a run in training",
+            "stage": self.stage + (f", fading in, alpha {self.alpha:g}" if self.alpha < 1 else ""),
+            "seeds": _shorten(self.seeds),
+            "walk": self.walk and f"{self.walk.frames} frames, {self.walk.turns} turns",
+            "truncation": f"{self.truncation:g}",
+            "precision": self.precision,
+            "played at": f"{self.fps:g} frames a second",
+            "enlarged": "up to a height of 64" if self.scale is None else f"{self.scale} times",
+            "made by": f"growreel {self.growreel}, torch {self.torch}",
+        }
+        return "\n".join(f"{name:<11}{value}" for name, value in facts.items() if value is not None)
+
+
+def recipe_of(
+    model: LoadedGenerator,
+    seeds: Sequence[int],
+    *,
+    fps: float,
+    truncation: float = 1.0,
+    precision: Arithmetic = "float32",
+    scale: int | None = None,
+    walk: Walk | None = None,
+) -> Recipe:
+    """The recipe of clips that a loaded model is about to make; arguments are those of the call that makes them."""
+    return Recipe(
+        model="/".join(model.path.absolute().parts[-3:]) if model.path else "unknown",
+        model_sha256=file_checksum(model.path) if model.path else None,
+        clips_shown=model.clips_shown,
+        stage=str(model.size),
+        alpha=model.position.alpha,
+        seeds=tuple(map(int, seeds)),
+        truncation=truncation,
+        precision=precision,
+        fps=fps,
+        scale=scale,
+        growreel=installed_version("growreel"),
+        torch=installed_version("torch"),
+        walk=walk,
+    )
+
+
+def recipe_in_training(plan: GrowthPlan, clips_shown: int, seeds: Sequence[int], fps: float) -> Recipe:
+    """The recipe of the samples that a run writes of its averaged generator. It is the same wherever the run folder lies."""
+    position = plan.position(clips_shown)
+    return Recipe(
+        model=f"models/{clips_shown:09d}.safetensors",
+        model_sha256=None,
+        clips_shown=clips_shown,
+        stage=str(plan.sizes[position.stage]),
+        alpha=position.alpha,
+        seeds=tuple(seeds),
+        truncation=1.0,
+        precision="float32",
+        fps=fps,
+        scale=None,
+        growreel=installed_version("growreel"),
+        torch=installed_version("torch"),
+    )
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """The recipe in a `.mp4`, `.webp`, `.gif` or `.png` file, or beside a `.npy`.
+
+    Raises GrowreelError if the file cannot be read or growreel left no recipe in it: some services strip comments from what is uploaded.
+    """
+    path = Path(path)
+    text = read_comment(path)
+    if text is None:
+        raise GrowreelError(f"{path}: has no recipe of growreel; was it made by something else, or sent through a service that strips it?")
+    try:
+        tree = json.loads(text)
+        if not isinstance(tree, dict) or not str(tree.pop("format", "")).startswith("growreel-recipe-"):
+            raise ValueError("its comment is something else's")
+        walk = tree.pop("walk", None)
+        known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk")}
+        return Recipe(**known, seeds=_expand(tree["seeds"]), walk=Walk(**walk) if walk else None)
+    except (ValueError, TypeError, KeyError) as error:
+        raise GrowreelError(f"{path}: has no recipe that this growreel can read ({error}); it has {text[:80]!r}") from error
+
+
+def find_model(recipe: Recipe, clip: Path) -> Path:
+    """The model file that a recipe names: below the current folder, or in the folders that the clip lies in.
+
+    Raises GrowreelError, saying what to look for, if it is not there or has another checksum.
+    """
+    named = Path(recipe.model)
+    folders = [Path(), *clip.absolute().parents, PRETRAINED]
+    tails = [Path(*named.parts[start:]) for start in range(len(named.parts))]
+    different = None
+    for place in (folder / tail for folder in folders for tail in tails):
+        if place.is_file() and place.suffix == ".safetensors":
+            if recipe.model_sha256 in (None, file_checksum(place)):
+                return place
+            different = place
+    wanted = f"{recipe.model}, sha256 {recipe.model_sha256 or 'unknown'}"
+    if different is not None:
+        raise GrowreelError(f"{clip}: was made with another model than {different} now is; give the right one as MODEL ({wanted})")
+    hint = "" if recipe.model_sha256 else "; samples of a run in training can be made again only where a model was saved with them"
+    raise GrowreelError(f"{clip}: its model is not here; give it as MODEL ({wanted}){hint}")
+
+
+def check_model(recipe: Recipe, model: LoadedGenerator, clip: Path) -> None:
+    """Raise GrowreelError if a model that was given is not the one that made the clip."""
+    same = model.path is not None and recipe.model_sha256 in (None, file_checksum(model.path))
+    if not same or recipe.clips_shown != model.clips_shown or recipe.stage not in map(str, model.generator.plan.sizes):
+        raise GrowreelError(
+            f"{model.path}: is not the model that made {clip}; that one is {recipe.model}, {recipe.stage} after "
+            f"{recipe.clips_shown:,} clips, sha256 {recipe.model_sha256 or 'unknown'}"
+        )
+
+
+def at_stage(model: LoadedGenerator, recipe: Recipe) -> LoadedGenerator:
+    """The model at the recipe's stage and alpha, which need not be where it was saved. Raises GrowreelError for a stage that it lacks."""
+    stages = [str(size) for size in model.generator.plan.sizes]
+    if recipe.stage not in stages:
+        raise GrowreelError(f"{model.path}: has no stage {recipe.stage}; its plan is {' '.join(stages)}")
+    return replace(model, position=Position(stages.index(recipe.stage), "fade" if recipe.alpha < 1 else "stable", recipe.alpha))
+
+
+def _shorten(seeds: tuple[int, ...]) -> str:
+    """`0-15,40` for 0 to 15 and 40."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _expand(text: Any) -> tuple[int, ...]:
+    if not isinstance(text, str) or not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text, flags=re.ASCII):
+        raise ValueError(f"seeds are {text!r}")
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        run = range(int(first), int(last or first) + 1)
+        if len(seeds) + len(run) > MOST_SEEDS:
+            raise ValueError(f"it names more than {MOST_SEEDS:,} seeds")
+        seeds += run
+    return tuple(seeds)
