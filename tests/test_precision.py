@@ -22,7 +22,7 @@ from growreel.models.generator import Generator
 from growreel.runtime import precision
 from growreel.runtime.precision import Arithmetic, bfloat16_gain, resolve_precision, set_arithmetic, use_arithmetic
 from growreel.sampling import clips_of_latents
-from growreel.training import loop, step
+from growreel.training import step
 from growreel.training.loop import train
 
 CPU = torch.device("cpu")
@@ -156,16 +156,17 @@ def test_training_and_bench_compute_in_full(shapes_store: Path, tmp_path: Path, 
         seen.append(settings())
         return take(*arguments)
 
-    monkeypatch.setattr(loop, "generator_step", watched)
+    monkeypatch.setattr(step, "generator_step", watched)
     older_names()
     before = settings()
     train(shapes_store, tmp_path / "run", tiny_config(clips=8, precision="bfloat16"), progress=False)
-    assert seen == [before | FULL | CPU_FULL] * 2 and settings() == before
+    fastest = {"benchmark": True}
+    assert seen == [before | FULL | CPU_FULL | fastest] * 2 and settings() == before
     config = colored(tiny_config())
     StageWorkload(to_dict(dataclasses.replace(config)), 0, "cpu")  # a process of its own: it need not put anything back
-    assert settings() == before | FULL | CPU_FULL
+    assert settings() == before | FULL | CPU_FULL | fastest
     set_arithmetic("tf32")
-    assert settings() == before | TF32 | CPU_FULL
+    assert settings() == before | TF32 | CPU_FULL | fastest
 
 
 def gains(monkeypatch: pytest.MonkeyPatch, gain: float, has_instructions: bool = True) -> None:
