@@ -61,8 +61,9 @@ CPU_FULL = {"convolution, CPU": "ieee", "product, CPU": "ieee"}
 def as_found() -> Iterator[None]:
     """Tests leave the settings as PyTorch has them at first."""
     backends: Any = torch.backends
-    before, parent = precision._settings(), backends.fp32_precision
+    before, parent, benchmark = precision._settings(), backends.fp32_precision, backends.cudnn.benchmark
     yield
+    backends.cudnn.benchmark = benchmark
     backends.fp32_precision = parent
     precision._restore(before)
 
