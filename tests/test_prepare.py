@@ -15,7 +15,7 @@ from growreel.data.contact import contact_sheet, describe
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.preparation import prepare as prepare_module
+from growreel.preparation.converting import convert
 from growreel.preparation.cutting import fit_picture
 from growreel.preparation.folders import natural_key
 from growreel.preparation.prepare import prepare
@@ -258,13 +258,12 @@ def test_interrupted_prepare_continues_without_decoding_again(tmp_path: Path, mo
     (source / "bad.mkv").write_text("text")
     encode(source / "1b.mkv", frames[0][:2], **LOSSLESS)
     converted = list[str]()
-    convert = prepare_module.convert
 
     def counting(each: Any, *rest: Any) -> Any:
         converted.append(each.name)
         return convert(each, *rest)
 
-    monkeypatch.setattr(prepare_module, "convert", counting)
+    monkeypatch.setattr("growreel.preparation.prepare.convert", counting)
     real, left = os.pwrite, [45]
 
     def pwrite(*args: Any) -> int:

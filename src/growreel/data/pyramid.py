@@ -34,17 +34,25 @@ def pyramid(clip: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     no rounding of its own.
     """
     yield clip
-    space: NDArray[Any] = clip.astype(np.uint32 if clip.size * 255 < 2**32 else np.uint64)
+    space: NDArray[Any] = clip
     in_space = 1
     while space.shape[1] % 2 == 0 and space.shape[2] % 2 == 0 and min(space.shape[1:3]) >= 4:
+        in_space *= 4
+        space = _wide_enough(space, in_space)
         space = space[:, ::2] + space[:, 1::2]
         space = space[:, :, ::2] + space[:, :, 1::2]
-        in_space *= 4
         sums, in_box = space, in_space
         yield _rounded(sums, in_box)
         while sums.shape[0] % 2 == 0:
-            sums, in_box = sums[::2] + sums[1::2], in_box * 2
+            in_box *= 2
+            sums = _wide_enough(sums, in_box)
+            sums = sums[::2] + sums[1::2]
             yield _rounded(sums, in_box)
+
+
+def _wide_enough(sums: NDArray[Any], count: int) -> NDArray[Any]:
+    """The sums in the smallest type that holds sums of so many bytes, and half as much again of one for rounding."""
+    return sums.astype(np.min_scalar_type(count * 255 + count // 2), copy=False)
 
 
 def _rounded(sums: NDArray[Any], count: int) -> NDArray[np.uint8]:

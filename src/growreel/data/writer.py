@@ -77,6 +77,7 @@ class StoreWriter:
         self.spool = self.partial / SPOOL
         self.size, self.channels = size, channels
         self._levels = {level: max(1, shard_bytes // clip_bytes(level, channels)) for level in pyramid_sizes(size)}
+        self._headers = {level: header_bytes(level, channels, per_shard) for level, per_shard in self._levels.items()}
         self._heading = {"version": VERSION, "size": str(size), "channels": channels, "shard_bytes": shard_bytes, "options": dict(options)}
         if origin is not None:
             self._heading["origin"] = origin
@@ -139,7 +140,7 @@ class StoreWriter:
         number = self.clip_count + len(self._pending)
         with self._disk_errors():
             for level, pixels in zip(self._levels, pyramid(clip), strict=True):
-                self._write_clip(level, number, np.ascontiguousarray(pixels))
+                self._write_clips(level, number, np.ascontiguousarray(pixels))
         self._pending.append((source, frame, label))
 
     def append_pyramids(self, file: Path, clips: Sequence[tuple[str, int, str | None]]) -> None:
@@ -147,16 +148,20 @@ class StoreWriter:
 
         Raises GrowreelError if the disk is full, or the file is shorter than its clips.
         """
-        sizes = [clip_bytes(level, self.channels) for level in self._levels]
+        ends = np.cumsum([0] + [clip_bytes(level, self.channels) for level in self._levels])
         with self._disk_errors():
             spool = np.memmap(file, np.uint8, "r")
-            if len(spool) != len(clips) * sum(sizes):
-                raise GrowreelError(f"{file}: {len(spool):,} bytes, should have {len(clips) * sum(sizes):,}; run the same command again")
-            first, start = self.clip_count + len(self._pending), 0
-            for number in range(first, first + len(clips)):
-                for level, size in zip(self._levels, sizes, strict=True):
-                    self._write_clip(level, number, spool[start : start + size])
-                    start += size
+            if len(spool) != len(clips) * ends[-1]:
+                raise GrowreelError(f"{file}: {len(spool):,} bytes, should have {len(clips) * ends[-1]:,}; run the same command again")
+            pyramids = spool.reshape(len(clips), ends[-1])
+            first = self.clip_count + len(self._pending)
+            for (level, per_shard), start, end in zip(self._levels.items(), ends[:-1], ends[1:], strict=True):
+                # All clips of a level in one go, as far as a shard has room.
+                done = 0
+                while done < len(clips):
+                    more = min(len(clips) - done, per_shard - (first + done) % per_shard)
+                    self._write_clips(level, first + done, np.ascontiguousarray(pyramids[done : done + more, start:end]))
+                    done += more
         self._pending += clips
 
     def finish_source(self, key: str, report: Any = None, content: str = "") -> None:
@@ -266,9 +271,10 @@ class StoreWriter:
     def _shard_file(self, level: Size, shard: int) -> Path:
         return self.partial / "levels" / str(level) / f"{shard:05d}.npy"
 
-    def _write_clip(self, level: Size, number: int, pixels: NDArray[np.uint8]) -> None:
+    def _write_clips(self, level: Size, number: int, pixels: NDArray[np.uint8]) -> None:
+        """Write clips that follow one another, the first of which is `number`, into one shard of a level."""
         shard, place = divmod(number, self._levels[level])
-        header = header_bytes(level, self.channels, self._levels[level])
+        header = self._headers[level]
         if self._open.get(level, (-1, -1))[0] != shard:
             if level in self._open:
                 os.close(self._open.pop(level)[1])
@@ -276,7 +282,7 @@ class StoreWriter:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._open[level] = (shard, os.open(file, os.O_RDWR | os.O_CREAT, 0o666))
             _write_all(self._open[level][1], header, 0)
-        _write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * pixels.size)
+        _write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * clip_bytes(level, self.channels))
 
     def _close_shards(self) -> None:
         while self._open:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from growreel.errors import GrowreelError
 from growreel.video.archives import MediaFile
 from growreel.video.media import MAX_PIXELS, Colors, DamagedError, Findings, Frame, NotMediaError, Shown
 from growreel.video.pixels import colored, on_black, resize
-from growreel.video.shrinking import Shrinker, window_near
+from growreel.video.shrinking import Shrinker
 
 if TYPE_CHECKING:
     import av
@@ -26,51 +26,44 @@ if TYPE_CHECKING:
 
 DEFAULT_BONUS = 5_000_000  # pixels that a stream marked as default counts more, as in the ffmpeg program
 LOOSE_STARTS = ("mpeg",)  # streams that are cut anywhere: they begin with packets that nothing can decode, and say no true length
+NOTED_EVERY = 16  # frames, of which one is asked for what it says of itself
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions
 HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc")
 STILL_DEMUXERS = ("image2",)  # and all whose names end in _pipe: one picture a file
 
 
-@dataclass(frozen=True)
+_Sides = tuple[bool, bool, bool]
+
+
 class DecodedPicture:
     """A decoded frame, which becomes RGB when it is asked for, and then no more of it than is needed."""
 
-    frame: av.VideoFrame
-    colors: Colors
-    stream_aspect: float
-    shrinker: Shrinker
-    _cache: list[Frame] = field(default_factory=list)
+    __slots__ = ("_frame", "_pixels", "_shrinker", "_sides", "height", "pixel_aspect", "width")
 
-    @property
-    def height(self) -> int:
-        return self.frame.width if _orientation(self.frame)[0] else self.frame.height
-
-    @property
-    def width(self) -> int:
-        return self.frame.height if _orientation(self.frame)[0] else self.frame.width
-
-    @property
-    def pixel_aspect(self) -> float:
-        return 1 / self.stream_aspect if _orientation(self.frame)[0] else self.stream_aspect
+    def __init__(self, frame: av.VideoFrame, sides: _Sides, stored_aspect: float, shrinker: Shrinker) -> None:
+        self._frame, self._sides, self._shrinker = frame, sides, shrinker
+        turned = sides[0]
+        self.height, self.width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        self.pixel_aspect = 1 / stored_aspect if turned else stored_aspect
+        self._pixels: Frame | None = None
 
     def pixels(self) -> Frame:
-        if not self._cache:
-            self._cache.append(_upright(self.frame, _converted(self.frame, self.colors)))
-        return self._cache[0]
+        if self._pixels is None:
+            self._pixels = _upright(_converted(self._frame, self._shrinker.colors), self._sides)
+        return self._pixels
 
     def part(self, box: tuple[float, float, float, float], height: int, width: int) -> Frame:
-        turned, mirrored, flipped = _orientation(self.frame)
+        turned, mirrored, flipped = self._sides
         top, left, bottom, right = box
         if flipped:
             top, bottom = self.height - bottom, self.height - top
         if mirrored:
             left, right = self.width - right, self.width - left
-        stored = (left, top, right, bottom) if turned else (top, left, bottom, right)
-        size = (width, height) if turned else (height, width)
-        window = None if self._cache else window_near(self.frame, stored, *size)
-        if window is None:
-            return resize(self.pixels(), height, width, box)
-        return _upright(self.frame, self.shrinker.shrink(self.frame, window, *size))
+        if turned:
+            small = self._shrinker.shrink(self._frame, (left, top, right, bottom), width, height)
+        else:
+            small = self._shrinker.shrink(self._frame, (top, left, bottom, right), height, width)
+        return resize(self.pixels(), height, width, box) if small is None else _upright(small, self._sides)
 
 
 def _converted(frame: av.VideoFrame, colors: Colors) -> Frame:
@@ -138,9 +131,11 @@ def _decoded(file: MediaFile, colors: Colors, findings: Findings, threads: int) 
         context = _context(stream, threads)
         findings.declared = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
         spacing = 1 / findings.declared[0] if findings.declared else 0.04
+        tick = float(stream.time_base or 0)
         loose = container.format.name.startswith(LOOSE_STARTS)
         aspect, shrinker = float(stream.sample_aspect_ratio or 1), Shrinker(colors)
         count, elapsed, time, lost, place = 0, 0.0, -spacing, False, -1
+        sides = (False, False, False)
         for frames, error, last in _packets(container, stream, context):
             findings.alive()
             bad = error is not None or any(frame.is_corrupt for frame in frames)
@@ -154,13 +149,17 @@ def _decoded(file: MediaFile, colors: Colors, findings: Findings, threads: int) 
             for frame in frames:
                 if frame.is_corrupt:
                     continue
-                time_base = frame.time_base or stream.time_base or 0  # frames flushed at the end may have none of their own
-                now = time + spacing if frame.pts is None or not time_base else float(frame.pts * time_base)
+                now = frame.time
+                if now is None or math.isnan(now):  # frames flushed at the end may have no time base of their own
+                    now = time + spacing if frame.pts is None or not tick else frame.pts * tick
                 elapsed += max(now - time, 0.0) if count else spacing
                 time, count = now, count + 1
-                _note_kind(frame, findings)
-                picture = DecodedPicture(frame, colors, aspect, shrinker)
-                yield Shown(time, float((frame.duration or 0) * time_base) or spacing, picture, lost and frame.pts is None)
+                if count % NOTED_EVERY == 1:
+                    _note_kind(frame, findings)
+                if frame.key_frame or count == 1:
+                    sides = _orientation(frame)
+                stays = (frame.duration or 0) * tick or spacing
+                yield Shown(time, stays, DecodedPicture(frame, sides, aspect, shrinker), lost and frame.pts is None)
                 lost = False
         if not count:
             raise DamagedError(f"{file}: the video has no frames that can be decoded")
@@ -275,15 +274,15 @@ def _riff_is_cut(file: MediaFile) -> bool:
         return start[:4] == b"RIFF" and stream.seek(0, os.SEEK_END) < 8 + int.from_bytes(start[4:8], "little")
 
 
-def _upright(frame: av.VideoFrame, pixels: Frame) -> Frame:
-    """Turn and mirror pixels [h, w, c] as the frame's display matrix says."""
-    turned, mirrored, flipped = _orientation(frame)
+def _upright(pixels: Frame, sides: _Sides) -> Frame:
+    """Turn and mirror pixels [h, w, c] as `_orientation` says."""
+    turned, mirrored, flipped = sides
     if turned:
         pixels = pixels.swapaxes(0, 1)
     return np.ascontiguousarray(pixels[:: -1 if flipped else 1, :: -1 if mirrored else 1])
 
 
-def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+def _orientation(frame: av.VideoFrame) -> _Sides:
     """Whether to swap rows and columns and, after that, to reverse columns and to reverse rows.
 
     The display matrix takes (x, y) to (a x + c y, b x + d y); angles between quarter turns go to the nearest.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "TIFF", "AVIF")  # not MPO, which the JPEG reader makes of a photo with a preview
+IMAGE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
 ORIENTATION = 0x0112  # EXIF: which side is up; 5 and more lie on their side
 BROWSER_DELAY = 0.1  # seconds; what browsers make of an animation frame that asks for 10 ms or less
 SHORTEST_DELAY = 0.0105
@@ -35,6 +36,10 @@ def open_image(file: MediaFile) -> Iterator[Image | None]:
     from PIL import Image, UnidentifiedImageError
 
     with file.opened() as stream:
+        if _is_video(stream.read(12)):
+            yield None
+            return
+        stream.seek(0)
         formats = (*FORMATS, "TGA") if file.suffix == ".tga" else FORMATS  # TGA has no head to know it by
         try:
             with warnings.catch_warnings():
@@ -51,6 +56,13 @@ def open_image(file: MediaFile) -> Iterator[Image | None]:
             if image.width * image.height > MAX_PIXELS:
                 raise GrowreelError(f"{file}: a picture of {image.width}x{image.height}; more than {MAX_PIXELS:,} pixels are not read")
             yield None if image.format == "JPEG" and _is_motion_jpeg(stream) else image
+
+
+def _is_video(start: bytes) -> bool:
+    """Whether a file begins as videos do and no image does; Pillow would load all its formats to find out."""
+    if start[4:8] == b"ftyp":
+        return start[8:12] not in IMAGE_BRANDS
+    return start.startswith((b"\x1a\x45\xdf\xa3", b"FLV", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")) or start[8:] == b"AVI "
 
 
 @contextmanager

@@ -55,7 +55,11 @@ def probe(path: str | os.PathLike[str] | MediaFile) -> MediaInfo:
 def look_at_image(path: str | os.PathLike[str] | MediaFile) -> MediaInfo | None:
     """What an image or animation is, by its head alone where that is enough; None for what is not Pillow's.
 
-    Height and width are as stored, whatever side is up, and an animation's rate is not looked for. Raises GrowreelError if it cannot be opened, DamagedError if its head is damaged.
+    Height and width are as stored, whatever side is up, and an animation's rate is not looked for.
+
+    Raises:
+        GrowreelError: if it cannot be opened.
+        DamagedError: if its head is damaged.
     """
     file = as_file(path)
     with images.open_image(file) as image:

@@ -1,8 +1,9 @@
 """Cutting out and shrinking decoded frames in the decoder's own planes, before they become RGB.
 
-FFmpeg's `crop` and `scale=flags=area` average exact areas, and only the few pixels that remain are converted, with colour at full
-resolution (`full_chroma_int`). It is both faster than converting all of a frame first and nearer to the average in exact arithmetic:
-docs/preparing.md has figures. Not the same: where colours lie outside of RGB they are averaged before they are clipped, not after.
+FFmpeg's `crop` and `scale=flags=area` average exact areas (`bitexact`: alike on every CPU), and only the few pixels that remain are
+converted, with colour at full resolution (`full_chroma_int`). It is both faster than converting all of a frame first and nearer to the
+average in exact arithmetic: docs/preparing.md has figures. Not the same: where colours lie outside of RGB they are averaged before they
+are clipped, not after.
 """
 
 from __future__ import annotations
@@ -60,25 +61,27 @@ def _near(edge: float, step: int, end: int) -> int:
 
 
 class Shrinker:
-    """Shrinks windows of the frames of one stream; the filters are made once for each window and kind of frame."""
+    """Shrinks parts of the frames of one stream; what can be settled once for each kind of frame and part is remembered."""
 
     def __init__(self, colors: Colors) -> None:
         self.colors = colors
-        self._graphs: OrderedDict[tuple[object, ...], Graph] = OrderedDict()
+        self._graphs: OrderedDict[tuple[object, ...], Graph | None] = OrderedDict()
 
-    def shrink(self, frame: av.VideoFrame, window: Window, height: int, width: int) -> Frame:
-        """The window as uint8 [height, width, colors], in the frame's own orientation."""
-        kind = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
-        key = (*kind, window, height, width)
+    def shrink(self, frame: av.VideoFrame, box: tuple[float, float, float, float], height: int, width: int) -> Frame | None:
+        """The part as uint8 [height, width, colors], in the frame's own orientation; None where `window_near` says so."""
+        key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, box, height, width)
         if key not in self._graphs:
             if len(self._graphs) >= CACHED_GRAPHS:
                 self._graphs.popitem(last=False)
-            self._graphs[key] = _graph(frame, window, height, width, "gray" if self.colors == 1 else "rgb24")
-        self._graphs.move_to_end(key)
+            window = window_near(frame, box, height, width)
+            pixel_format = "gray" if self.colors == 1 else "rgb24"
+            self._graphs[key] = None if window is None else _graph(frame, window, height, width, pixel_format)
         graph = self._graphs[key]
+        if graph is None:
+            return None
         graph.push(frame)
         pixels = cast("av.VideoFrame", graph.pull()).to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(pixels).reshape(height, width, self.colors)
+        return pixels.reshape(height, width, self.colors)
 
 
 def _graph(frame: av.VideoFrame, window: Window, height: int, width: int, pixel_format: str) -> Graph:
@@ -98,7 +101,7 @@ def _graph(frame: av.VideoFrame, window: Window, height: int, width: int, pixel_
     steps = [source]
     if window != (0, 0, frame.height, frame.width):
         steps.append(graph.add("crop", f"{window.width}:{window.height}:{window.left}:{window.top}:exact=1"))
-    steps.append(graph.add("scale", f"{width}:{height}:flags=area+full_chroma_int+accurate_rnd"))
+    steps.append(graph.add("scale", f"{width}:{height}:flags=area+full_chroma_int+accurate_rnd+bitexact"))
     steps += [graph.add("format", pixel_format), graph.add("buffersink")]
     graph.link_nodes(*steps).configure()
     return graph

@@ -31,7 +31,7 @@ def with_breaks(shown: Iterator[Shown], findings: Findings) -> Iterator[Shown]:
         if not begins and interval < -RESTART:
             findings.note("its times begin again; clips end there")
             begins = True
-        elif not begins and interval > _longest(recent, findings):
+        elif not begins and (interval > SHORTEST_GAP or findings.damaged) and interval > _longest(recent, findings):
             if not findings.damaged:
                 findings.note(f"a gap of {interval:.3g} s after frame {number}; no clip goes across")
             begins = True
@@ -39,11 +39,13 @@ def with_breaks(shown: Iterator[Shown], findings: Findings) -> Iterator[Shown]:
             findings.note("pictures of several sizes; clips end where the size changes")
             begins = True
         if not begins:
-            each = each._replace(time=max(each.time, before.time))
-            recent.append(each.time - before.time)
-            findings.count_interval(each.time - before.time)
-        before = each._replace(begins=begins)
-        yield before
+            interval = max(interval, 0.0)
+            recent.append(interval)
+            findings.count_interval(interval)
+        if begins != each.begins or (each.time < before.time and not begins):
+            each = Shown(each.time if begins else before.time, each.duration, each.picture, begins)
+        before = each
+        yield each
 
 
 def _longest(recent: deque[float], findings: Findings) -> float:
