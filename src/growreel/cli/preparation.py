@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
 from pathlib import Path
+from types import FrameType
 
 from jsonargparse import ArgumentParser, Namespace
 
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+
+
+def number(text: str) -> float:
+    """Any number: what is out of range is told by `prepare`, in one line."""
+    return float(text)
 
 
 def prepare_parser() -> ArgumentParser:
@@ -24,7 +32,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--frame-stride", type=int, default=1, help="take every N-th frame of a video")
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
-    parser.add_argument("--fps", type=float | None, default=None, help="resample to so many frames a second first")
+    parser.add_argument("--fps", type=number, default=None, help="resample to so many frames a second first")
     parser.add_argument("--max-clips-per-video", type=int | None, default=None, help="take at most so many clips of a video")
     parser.add_argument("--colors", type=int, choices=[1, 3], default=3, help="colour channels to keep")
     parser.add_argument("--tiles", default=None, help="ROWSxCOLUMNS: every frame is a grid of so many separate videos")
@@ -32,13 +40,32 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--channel", type=int | None, default=None, help="which channel, from 0, of TIFF stacks that have several")
     parser.add_argument("--anonymous", action="store_true", help="keep no name of a file or folder in the store, but the labels")
     parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
-    parser.add_argument("--time-limit", type=float, default=30.0, help="seconds without a new frame until a source is given up")
+    parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
     return parser
 
 
+class _Stopped(BaseException):
+    """SIGTERM has come: leave as orderly as at Ctrl-C."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
+
+
 def run_prepare(options: Namespace) -> int:
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _prepare(options)
+    except _Stopped:
+        print("growreel: stopped by SIGTERM; the same command goes on where it was", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _prepare(options: Namespace) -> int:
     from growreel.preparation.prepare import prepare
 
     report = prepare(
@@ -83,10 +110,11 @@ def inspect_parser() -> ArgumentParser:
 
 
 def run_inspect(options: Namespace) -> int:
-    from growreel.data.contact import contact_sheet, describe
+    from growreel.data.contact import check_sheet, contact_sheet, describe
     from growreel.data.store import ClipStore
 
     sheet = options.sheet or options.store / "contact_sheet.png"
+    check_sheet(sheet, options.count, options.seed)
     with ClipStore.open(options.store) as store:
         print(describe(store))
         if options.verify:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from growreel.runtime.terminal import printable
+
 DEFAULT_FPS = 25.0  # for sources without a rate: frames, strips and arrays
 NAMED = 3  # sources that a summary names
 
@@ -85,11 +87,6 @@ def _noted(heading: str, rows: Iterable[SourceRow]) -> list[str]:
         more = f" and {len(noted) - NAMED:,} more" if len(noted) > NAMED else ""
         lines.append(f"{heading}: {', '.join(noted[:NAMED])}{more}: {printable(note)}")
     return lines
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: control characters, and bytes of a name that are no UTF-8, become escapes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text)
 
 
 def store_rate(rows: Sequence[SourceRow]) -> tuple[float, tuple[str, ...]]:

@@ -97,6 +97,8 @@ def _gif_is_whole(file: MediaFile) -> bool:
 def upright_size(image: Image, file: MediaFile) -> tuple[int, int]:
     """Height and width as it is meant to be seen. Raises DamagedError: a PNG has to be decoded to find out."""
     width, height = image.size
+    if image.format == "TIFF":  # Pillow has turned it already
+        return height, width
     with _decoding(file):
         return (width, height) if image.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import deque
@@ -11,6 +12,8 @@ from growreel.video.media import LONGEST_HOLD, SHORTEST_GAP, Findings, Picture, 
 
 LATE = 0.15  # containers store times in whole milliseconds (Matroska) or hundredths (GIF): frames seem to come late by so much
 REMEMBERED = 64  # intervals that say what is usual
+ENOUGH = 8  # of them that are known; before that
+LOOKAHEAD = 9  # pictures are looked at first
 RESTART = 1.0  # seconds backwards; less is a muxer's untidiness
 MAX_RESIZE, MAX_RESHAPE = 1.5, 1.1  # by which size and shape may change within a clip
 
@@ -20,9 +23,15 @@ def with_breaks(shown: Iterator[Shown], findings: Findings) -> Iterator[Shown]:
 
     Times never go back within a run. Intervals are counted in `findings`, breaks noted there.
     """
-    before: Shown | None = None
+    first, trouble = _first_of(shown)
+    intervals = [after.time - before.time for before, after in itertools.pairwise(first) if after.time > before.time]
     recent: deque[float] = deque(maxlen=REMEMBERED)
-    for number, each in enumerate(shown):
+    if intervals:
+        usual = statistics.median(intervals)
+    else:
+        usual = 1 / findings.declared[0] if findings.declared else 0.0
+    before: Shown | None = None
+    for number, each in enumerate(itertools.chain(first, shown)):
         if before is None:
             before = each._replace(begins=True)
             yield before
@@ -31,10 +40,12 @@ def with_breaks(shown: Iterator[Shown], findings: Findings) -> Iterator[Shown]:
         if not begins and interval < -RESTART:
             findings.note("its times begin again; clips end there")
             begins = True
-        elif not begins and (interval > SHORTEST_GAP or findings.damaged) and interval > _longest(recent, findings):
-            if not findings.damaged:
-                findings.note(f"a gap of {interval:.3g} s after frame {number}; no clip goes across")
-            begins = True
+        elif not begins and (interval > SHORTEST_GAP or findings.damaged):
+            usual = statistics.median(recent) if len(recent) >= ENOUGH else usual
+            if interval > _longest(usual, findings):
+                if not findings.damaged:
+                    findings.note(f"a gap of {interval:.3g} s after frame {number}; no clip goes across")
+                begins = True
         if _other_shape(before.picture, each.picture):
             findings.note("pictures of several sizes; clips end where the size changes")
             begins = True
@@ -46,16 +57,24 @@ def with_breaks(shown: Iterator[Shown], findings: Findings) -> Iterator[Shown]:
             each = Shown(each.time if begins else before.time, each.duration, each.picture, begins)
         before = each
         yield each
+    if trouble is not None:
+        raise trouble
 
 
-def _longest(recent: deque[float], findings: Findings) -> float:
+def _first_of(shown: Iterator[Shown]) -> tuple[list[Shown], Exception | None]:
+    """A few pictures, whose intervals say what is usual (the rate that a file claims may be anything), and what went wrong meanwhile."""
+    first = list[Shown]()
+    try:
+        first.extend(itertools.islice(shown, LOOKAHEAD))
+    except Exception as error:
+        return first, error
+    return first, None
+
+
+def _longest(usual: float, findings: Findings) -> float:
     """The longest interval, in seconds, that is no gap."""
     if findings.holds or findings.timeless:
         return math.inf
-    if len(recent) >= 4:
-        usual = statistics.median(recent)
-    else:
-        usual = 1 / findings.declared[0] if findings.declared else 0.0
     if findings.damaged:  # frames are missing: any interval that has room for one more is where
         return 1.5 * usual
     return max(SHORTEST_GAP, LONGEST_HOLD * usual)
