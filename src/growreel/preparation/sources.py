@@ -17,6 +17,7 @@ from growreel.video.archives import MediaFile
 from growreel.video.arrays import ArrayPart
 from growreel.video.media import Colors, Findings, Frame, Shown, StillPicture
 from growreel.video.reading import bits_of, read_array, read_pictures, read_still
+from growreel.video.timing import with_breaks
 
 CLUTTER = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 SURE_STRIP = 4
@@ -66,7 +67,7 @@ class Source:
             for frame in split_strip(read_still(first, colors=colors).pixels()):
                 yield Shown(0.0, 1.0, StillPicture(frame))
         else:
-            yield from self._frames(colors, findings)
+            yield from with_breaks(self._frames(colors, findings), findings)
 
     def _frames(self, colors: Colors, findings: Findings) -> Iterator[Shown]:
         bits = 16

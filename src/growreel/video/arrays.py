@@ -21,7 +21,7 @@ from growreel.video.media import Colors, DamagedError, Findings, Shown, StillPic
 from growreel.video.pixels import colored
 
 SUFFIXES = (".npy", ".npz")
-CHANNELS = (1, 3, 4)
+CHANNELS = (3, 1, 4)
 SCANNED = 2**24  # values looked at in one go for the brightest
 
 
@@ -139,11 +139,14 @@ def _axes(header: _Header, file: MediaFile, key: str) -> str:
         raise GrowreelError(f"{which}holds {dtype} values, which have no known range; convert it to uint8 from 0 to 255")
     if 0 in shape:
         raise GrowreelError(f"{which}is empty: {list(shape)}")
-    readings: list[str] = {
-        3: ["thw"] if shape[-1] not in (3, 4) else [],  # a single picture has its colours last
-        4: [axes for axes in ("thwc", "tchw") if shape[axes.index("c")] in CHANNELS] or ["nthw"],
-        5: [axes for axes in ("nthwc", "ntchw", "ncthw") if shape[axes.index("c")] in CHANNELS],
-    }.get(len(shape), [])
+    if len(shape) == 3:
+        readings = ["thw"] if shape[-1] not in (3, 4) else []  # a single picture has its colours last
+    else:
+        orders = {4: ("thwc", "tchw"), 5: ("nthwc", "ntchw", "ncthw")}.get(len(shape), ())
+        # Three colours are likelier than one, and one is likelier than colours with transparency.
+        readings = [axes for colors in CHANNELS for axes in orders if shape[axes.index("c")] == colors]
+        if len(shape) == 4 and not readings:
+            readings = ["nthw"]
     if not readings:
         raise GrowreelError(f"{which}has the shape {list(shape)}; a film is [t, h, w, c] or [t, h, w], with clips before it [n, ...]")
     return readings[0]
