@@ -120,7 +120,8 @@ class _Process:
     def __init__(self, limit: float) -> None:
         paths = [path for path in sys.path if path]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-P", "-m", "growreel.preparation.worker"]
+        # Not -m: the module would be there twice, as __main__ and as what pickles name, and their exceptions would differ.
+        command = [sys.executable, "-P", "-c", "from growreel.preparation.worker import main; main()"]
         self._limit = limit
         self._killed = ""
         self._started = False

@@ -1,4 +1,4 @@
-"""A process that decodes for `prepare`: `python -m growreel.preparation.worker`.
+"""What a process that decodes for `prepare` does; `crew` starts it.
 
 Tasks come as pickles on standard input, answers go as pickles to what was standard output: ("beat", None) as a sign of life,
 ("done", value), or ("disk", (number, text)) when the place for the clips cannot be written. It is not `multiprocessing`, which would
@@ -148,7 +148,3 @@ def main() -> None:
         serve(sys.stdin.buffer, answers)
     except BrokenPipeError:
         os._exit(1)  # the parent is gone
-
-
-if __name__ == "__main__":
-    main()
