@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ from growreel.runtime.durable import replace_text, sync_folder
 
 JOURNAL = "journal.jsonl"
 SPOOL = "spool"  # folder for what comes before its turn
+SEALED_AT_ONCE = 4
 SHARD_BYTES = 256 * 2**20
 
 
@@ -197,7 +199,7 @@ class StoreWriter:
                 "labels": names,
                 "options": self._heading["options"],
                 "skipped": [list(skip) for skip in skipped],
-                "levels": {str(level): list(self._seal_level(level, len(clips))) for level in self._levels},
+                "levels": self._seal_levels(len(clips)),
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
             shutil.rmtree(self.spool, ignore_errors=True)
@@ -288,19 +290,27 @@ class StoreWriter:
         while self._open:
             os.close(self._open.popitem()[1][1])
 
-    def _seal_level(self, level: Size, clips: int) -> Iterator[dict[str, Any]]:
-        """Give every shard of a level its final header and length, bring it to the disk, and yield its index entry."""
-        for shard, count in _shards(clips, self._levels[level]):
-            file = self._shard_file(level, shard)
-            header = header_bytes(level, self.channels, count)
-            with file.open("r+b") as stream:
-                _write_all(stream.fileno(), header, 0)
-                os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
-                os.fsync(stream.fileno())
-                yield {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
-        for leftover in file.parent.glob("*.npy"):  # begun for a clip that was never finished
-            if int(leftover.stem) > shard:
-                leftover.unlink()
+    def _seal_levels(self, clips: int) -> dict[str, list[dict[str, Any]]]:
+        """Give every shard its final header and length, bring it to the disk, and return the levels' index entries."""
+        shards = [(level, shard, count) for level, per_shard in self._levels.items() for shard, count in _shards(clips, per_shard)]
+        entries: dict[str, list[dict[str, Any]]] = {}
+        with ThreadPoolExecutor(SEALED_AT_ONCE) as pool:  # the disk and the checksums need not wait for each other
+            for (level, _, _), entry in zip(shards, pool.map(lambda shard: self._seal_shard(*shard), shards), strict=True):
+                entries.setdefault(str(level), []).append(entry)
+        for name, sealed in entries.items():
+            for leftover in (self.partial / "levels" / name).glob("*.npy"):  # begun for a clip that was never finished
+                if int(leftover.stem) >= len(sealed):
+                    leftover.unlink()
+        return entries
+
+    def _seal_shard(self, level: Size, shard: int, count: int) -> dict[str, Any]:
+        file = self._shard_file(level, shard)
+        header = header_bytes(level, self.channels, count)
+        with file.open("r+b") as stream:
+            _write_all(stream.fileno(), header, 0)
+            os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
+            os.fsync(stream.fileno())
+        return {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
 
     def _put_in_place(self) -> None:
         old = replaced_path(self.path)

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +30,7 @@ from growreel.preparation.sources import Source
 from growreel.video.archives import MediaFile
 
 BEAT = 0.5  # seconds between signs of life
+TOGETHER = 2**21  # bytes of clips whose pyramids are made together
 
 
 @dataclass(frozen=True)
@@ -81,31 +83,42 @@ class SpoolError(Exception):
 
 
 class _Spool:
-    """A file that is made with its first clip, and errors of the disk told from those of decoders."""
+    """A file that is made with its first clips, and errors of the disk told from those of decoders."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._stream = path, None
-
-    _stream: BinaryIO | None
+        self._path = path
+        self._stream: BinaryIO | None = None
+        self._waiting: list[NDArray[np.uint8]] = []
 
     def __enter__(self) -> _Spool:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
+            if kind is None:
+                self._write_waiting()
             if self._stream is not None:
                 self._stream.close()
-        except OSError as error:
-            raise SpoolError(error) from error
+        except OSError as problem:
+            raise SpoolError(problem) from problem
 
     def write(self, clip: NDArray[np.uint8]) -> None:
-        try:
-            if self._stream is None:
-                self._stream = open(self._path, "wb")  # noqa: SIM115 - closed by __exit__
-            for level in pyramid(clip):
-                self._stream.write(np.ascontiguousarray(level).data)
-        except OSError as error:
-            raise SpoolError(error) from error
+        self._waiting.append(clip)
+        if len(self._waiting) * clip.size >= TOGETHER:
+            try:
+                self._write_waiting()
+            except OSError as problem:
+                raise SpoolError(problem) from problem
+
+    def _write_waiting(self) -> None:
+        """Pyramids of several small clips are made in one go: most of the work is in calls."""
+        if not self._waiting:
+            return
+        if self._stream is None:
+            self._stream = open(self._path, "wb")  # noqa: SIM115 - closed by __exit__
+        levels = pyramid(np.stack(self._waiting))
+        self._stream.write(np.concatenate([level.reshape(len(self._waiting), -1) for level in levels], axis=1).data)
+        self._waiting = []
 
 
 def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
