@@ -32,7 +32,8 @@ def coverage(length: int, begin: float, end: float, cells: int) -> NDArray[np.fl
 def exact(frame: av.VideoFrame, box: tuple[float, float, float, float], height: int, width: int) -> NDArray[np.float64]:
     """The average colours of a yuv420p frame of video range over exact areas."""
     y, u, v = (
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].astype(float) for plane in frame.planes
+        np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].astype(float)
+        for plane in frame.planes
     )
     kr, kb = KR_KB[int(frame.colorspace)]
     grown = [

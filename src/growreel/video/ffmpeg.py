@@ -162,7 +162,7 @@ def _decoded(file: MediaFile, colors: Colors, findings: Findings, threads: int) 
                 yield Shown(time, stays, DecodedPicture(frame, sides, aspect, shrinker), lost and frame.pts is None)
                 lost = False
         if not count:
-            raise DamagedError(f"{file}: the video has no frames that can be decoded")
+            raise DamagedError(f"{file}: no frames that can be decoded")
         missing = 0.0 if loose else _declared_seconds(container, stream) - elapsed
         if missing > max(3 * spacing, 0.05 * (elapsed + missing)) or _riff_is_cut(file) or (findings.damaged and not findings.notes):
             findings.damage(f"truncated or damaged after frame {count}")
