@@ -54,10 +54,11 @@ def run_inspect(options: Namespace) -> int:
 
 
 def _inspect_store(options: Namespace) -> int:
-    from growreel.data.contact import contact_sheet, describe, facts
+    from growreel.data.contact import check_sheet, contact_sheet, describe, facts
     from growreel.data.store import ClipStore
 
     sheet = options.sheet or options.path / "contact_sheet.png"
+    check_sheet(sheet, options.count, options.seed)
     with ClipStore.open(options.path) as store:
         if options.verify:
             store.verify()
