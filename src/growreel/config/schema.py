@@ -81,7 +81,8 @@ class TrainingConfig:
     the same for all frames of a clip; for small sets. At most 0.8: beyond, generated clips could learn the changes."""
     precision: Precision = "float32"
     """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
-    error); `auto`: bfloat16 where it is faster, found out when the run begins. float64 is for checks: everything is computed in it."""
+    error); `auto`: the fastest that a convolution on this device shows to be right, when the run begins. float64 is for checks: everything
+    is computed in it."""
     penalty_precision: Literal["float32", "tf32"] = "float32"
     """On a CUDA card with bfloat16: how float32 products are computed, which are the values of the gradient penalty. tf32 rounds their
     operands to 10 bits; steps were 1.2 times as fast on an H200."""

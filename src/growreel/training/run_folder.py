@@ -27,7 +27,7 @@ from growreel.models.files import write_model
 from growreel.runtime import distributed
 from growreel.runtime.durable import PARTIAL, replace_text, tidy, writing
 from growreel.runtime.locks import held
-from growreel.runtime.precision import resolve_training
+from growreel.runtime.precision_choice import resolve_training
 from growreel.runtime.version import installed_version
 from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint, made_by
 from growreel.training.compatibility import check_data, check_settings
