@@ -184,7 +184,7 @@ def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsy
             main([*map(str, model), str(tmp_path / "x.gif"), "--precision", "auto"])
         capsys.readouterr()
         assert "cannot be written" in fails(capsys, *model, folder)
-        assert "fps is 0.0" in fails(capsys, *model, tmp_path / "x.gif", "--fps", "0")
+        assert "frames per second 0.0" in fails(capsys, *model, tmp_path / "x.gif", "--fps", "0")
         assert "--scale 3000" in fails(capsys, *model, tmp_path / "x.gif", "--scale", "3000")
         assert "x.docx" in fails(capsys, *model, tmp_path / "x.docx")
     assert "cannot be written" in fails(capsys, "inspect", shapes_store, "--sheet", tmp_path / "no" / "x.png")

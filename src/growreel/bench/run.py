@@ -26,6 +26,7 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
+from growreel.ranges import check_range
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
 from growreel.runtime.precision import dtype_of
@@ -48,8 +49,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
     Raises:
         GrowreelError: a size is no stage, the store does not fit, or memory ran out.
     """
-    if repeats < 1:
-        raise GrowreelError(f"--repeats {repeats}: must be at least 1")
+    check_range("--repeats", repeats, least=1)
     device = distributed.pick_device(config.training.device, "--training.device")
     check_trainable(device, "--training.device")
     plan = config.growth.plan()

@@ -11,6 +11,7 @@ import numpy as np
 
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 from growreel.video import tile_frames, write_clip
 
 SHEET_COLUMNS = 8
@@ -61,14 +62,12 @@ def describe(store: ClipStore) -> str:
 def contact_sheet(store: ClipStore, path: str | os.PathLike[str], count: int = 16, seed: int = 0) -> None:
     """Write a PNG of `count` clips drawn by `seed`, in the order of the store: a row per clip, evenly spaced frames from left to right.
 
-    Raises GrowreelError if `path` is no .png or `count` is not positive.
+    Raises GrowreelError if `path` is no .png, `count` is less than 1 or `seed` less than 0.
     """
     if Path(path).suffix.lower() != ".png":
         raise GrowreelError(f"{path}: a contact sheet is a .png file; change the name")
-    if count < 1:
-        raise GrowreelError(f"count: {count} is not possible; show at least one clip")
-    if seed < 0:
-        raise GrowreelError(f"--seed {seed}: must not be negative")
+    check_range("--count", count, least=1)
+    check_range("--seed", seed, least=0)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(store))[:count])
     clips = store.read(chosen.tolist(), store.size)
     columns = min(SHEET_COLUMNS, store.size.t)

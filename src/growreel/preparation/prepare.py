@@ -19,6 +19,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.cutting import FITS, ClipCutter, Fit
 from growreel.preparation.sources import Found, Source, find_sources
+from growreel.ranges import check_range
 from growreel.video import Colors
 
 DEFAULT_FPS = 25.0  # for sources without a rate: frames and strips
@@ -131,16 +132,18 @@ def prepare(
     """
     source, store = Path(source), Path(store)
     clip_stride = clip_stride if clip_stride is not None else size.t * frame_stride
-    _check_positive("--size", *size)
-    _check_positive("--frame-stride", frame_stride)
-    _check_positive("--clip-stride", clip_stride)
-    _check_positive("--max-clips-per-video", max_clips_per_video)
-    _check_positive("--fps", fps)
-    _check_positive("--tiles", *(tiles or ()))
+    for extent in size:
+        check_range(f"--size {size}: its extent", extent, least=1)
+    check_range("--frame-stride", frame_stride, least=1)
+    check_range("--clip-stride", clip_stride, least=1)
+    check_range("--max-clips-per-video", max_clips_per_video, least=1)
+    check_range("--fps", fps, above=0)
+    for extent in tiles or ():
+        check_range("--tiles: rows and columns", extent, least=1)
     if fit not in FITS:
-        raise GrowreelError(f"--fit: {fit!r} is unknown; use {' or '.join(FITS)}")
+        raise GrowreelError(f"--fit {fit}: is unknown; use {' or '.join(FITS)}")
     if colors not in (1, 3):
-        raise GrowreelError(f"--colors: {colors} is not possible; use 3 (RGB) or 1 (grey)")
+        raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     _check_apart(source, store)
     check_destination(store, overwrite)
     found = find_sources(source, labels=labels, exclude={store.resolve(), partial_path(store).resolve()})
@@ -239,12 +242,6 @@ def _store_rate(rows: list[SourceRow]) -> tuple[float, tuple[str, ...]]:
     if len(listed) == 1:
         return rate, ()
     return rate, (f"note: clips play at different rates ({', '.join(listed)} frames per second); --fps would make them equal",)
-
-
-def _check_positive(flag: str, *values: float | None) -> None:
-    for value in values:
-        if value is not None and not value > 0:
-            raise GrowreelError(f"{flag}: {value} is not possible; it must be positive")
 
 
 def _check_apart(source: Path, store: Path) -> None:
