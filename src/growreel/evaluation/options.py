@@ -59,11 +59,11 @@ class EvaluationOptions:
         protocol_named(self.protocol)
 
     def published(self) -> Protocol:
-        """The protocol that was named."""
+        """Return the protocol that was named."""
         return protocol_named(self.protocol)
 
     def deviations(self) -> list[str]:
-        """In what these options differ from the published protocol that they name; our own is none."""
+        """Return in words how these options differ from the published protocol that they name; our own is none."""
         protocol = self.published()
         if protocol == PROTOCOLS["growreel"]:
             return []

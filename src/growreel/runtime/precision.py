@@ -105,7 +105,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def named_arithmetic(name: str, flag: str, device: torch.device) -> Arithmetic:
-    """`name` as an arithmetic for what is kept: samples and figures.
+    """Return `name` as an arithmetic for what is kept: samples and figures.
 
     Raises GrowreelError, naming `flag`, for `auto` (a stopwatch would decide about pixels), for tf32 without a CUDA card, and for a name
     that is none.
@@ -118,13 +118,16 @@ def named_arithmetic(name: str, flag: str, device: torch.device) -> Arithmetic:
 
 
 def training_arithmetic(training: TrainingConfig) -> Arithmetic:
-    """What training asks of float32 products, for settings whose precision is resolved."""
+    """Return what training asks of float32 products, for settings whose precision is resolved."""
     tf32 = training.precision == "tf32" or (training.precision == "bfloat16" and training.penalty_precision == "tf32")
     return "tf32" if tf32 else "float32"
 
 
 def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["on", "off"]:
-    """`auto` is on for a CUDA card where its compiler is installed. On a CPU graphs take long to compile for what they save."""
+    """Say whether steps are compiled: `auto` is on for a CUDA card where its compiler is installed.
+
+    On a CPU graphs take long to compile for what they save.
+    """
     if training.compile != "auto":
         return training.compile
     return "on" if device.type == "cuda" and find_spec("triton") is not None and training.recompute_voxels is None else "off"
