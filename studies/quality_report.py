@@ -159,7 +159,8 @@ def keep(runs: Path) -> None:
         for name in ("config.yaml", "card.json"):
             if (card.parent / name).exists():
                 (place / name).write_text(without_folders((card.parent / name).read_text(encoding="utf-8")), encoding="utf-8")
-        Image.fromarray(strip(generate(load_generator(card.parent), range(100, 102), precision="float32"))).save(place / STRIP)
+        if (card.parent / "models").is_dir():
+            Image.fromarray(strip(generate(load_generator(card.parent), range(100, 102)))).save(place / STRIP)
 
 
 def replace_between_markers(page: Path, name: str, lines: list[str]) -> None:

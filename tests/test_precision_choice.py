@@ -119,7 +119,7 @@ def test_how_cudnn_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         ([finding("float32", 1.0), finding("tf32", 0.5), finding("bfloat16", 0.2, error=0.03)], "tf32"),
         ([finding("float32", 1.0), finding("tf32", 0.5, error=0.003), finding("bfloat16", 0.2, error=math.nan)], "float32"),
         ([finding("float32", 1.0), finding("tf32", 0.5, known_fault="x"), finding("bfloat16", 0.2, known_fault="y")], "float32"),
-        ([finding("float32", 1.0, error=1e-4), finding("tf32", 0.9), finding("bfloat16", 0.95)], "tf32"),
+        ([finding("float32", 1.0, error=1e-3), finding("tf32", 0.9), finding("bfloat16", 0.95)], "tf32"),
     ],
 )
 def test_the_fastest_that_is_right(findings: list[Finding], chosen: str) -> None:

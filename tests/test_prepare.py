@@ -15,10 +15,14 @@ from growreel.data.contact import contact_sheet, describe
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.preparation import prepare as prepare_module
-from growreel.preparation.cutting import fit_frame
-from growreel.preparation.prepare import PrepareReport, prepare
-from growreel.preparation.sources import find_sources, natural_key
+from growreel.preparation.converting import convert
+from growreel.preparation.cutting import fit_picture
+from growreel.preparation.folders import natural_key
+from growreel.preparation.prepare import prepare
+from growreel.preparation.report import PrepareReport
+from growreel.preparation.sources import find_sources
+from growreel.video import archives
+from growreel.video.media import StillPicture
 from media import block_frames, cut_off, encode, save_frames, save_image, save_strip
 
 SIZE = Size(4, 16, 16)
@@ -26,7 +30,7 @@ LOSSLESS: dict[str, Any] = {"codec": "ffv1", "pix_fmt": "bgr0"}
 
 
 def run(source: Path, store: Path, size: Size = SIZE, **options: Any) -> tuple[PrepareReport, ClipStore]:
-    report = prepare(source, store, size, progress=False, **options)
+    report = prepare(source, store, size, progress=False, **{"workers": 0, **options})
     assert report.store == store
     opened = ClipStore.open(store)
     opened.verify()
@@ -123,7 +127,7 @@ def test_tiles_are_sources_of_their_own(tmp_path: Path) -> None:
         tile = [row.name for row in report.rows].index(clip.source)
         assert np.array_equal(pixels, tiles[tile, clip.frame : clip.frame + 4])
     assert len(store) == 12
-    wrong = prepare(path, tmp_path / "t", SIZE, tiles=(5, 2), progress=False)
+    wrong = prepare(path, tmp_path / "t", SIZE, tiles=(5, 2), workers=0, progress=False)
     assert wrong.exit_code == 2
     assert "frames of 48x32 (height x width) do not divide into 5x2 tiles" in wrong.rows[0].note
 
@@ -155,7 +159,7 @@ def test_bad_input_is_listed_and_the_rest_is_used(tmp_path: Path) -> None:
     assert 10 <= truncated.frames < 30
     assert truncated.clips == truncated.frames // 4
     reasons = notes(report)
-    assert reasons.pop("in").startswith("broken.png: cannot be decoded (")
+    assert reasons.pop("broken.png").startswith("cannot be decoded (")
     assert reasons == {
         "text.mp4": "not a video or image",
         "short.mkv": "3 frames, needs 4",
@@ -177,7 +181,7 @@ def test_bad_input_is_listed_and_the_rest_is_used(tmp_path: Path) -> None:
 def test_nothing_usable_makes_no_store(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.mp4").write_text("text")
-    report = prepare(tmp_path / "in", tmp_path / "s", SIZE, progress=False)
+    report = prepare(tmp_path / "in", tmp_path / "s", SIZE, workers=0, progress=False)
     assert (report.exit_code, report.store, report.clips) == (2, None, 0)
     assert "no clips: no store was made" in report.table()
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -186,13 +190,13 @@ def test_nothing_usable_makes_no_store(tmp_path: Path) -> None:
 def test_clear_errors_before_any_work(tmp_path: Path) -> None:
     source, store = tmp_path / "in", tmp_path / "s"
     with pytest.raises(GrowreelError, match="in: no such file or folder"):
-        prepare(source, store, SIZE)
+        prepare(source, store, SIZE, workers=0)
     source.mkdir()
     with pytest.raises(GrowreelError, match="no videos, frames or strips found; SOURCE"):
-        prepare(source, store, SIZE)
+        prepare(source, store, SIZE, workers=0)
     (source / "README").write_text("words")
     with pytest.raises(GrowreelError, match=r"no videos, frames or strips found \(only README\)"):
-        prepare(source, store, SIZE)
+        prepare(source, store, SIZE, workers=0)
     encode(source / "a.mkv", block_frames(8, 16, 16), **LOSSLESS)
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"frame_stride": 0}, "--frame-stride 0: must be at least 1"),
@@ -206,10 +210,10 @@ def test_clear_errors_before_any_work(tmp_path: Path) -> None:
     ]
     for options, message in wrong:
         with pytest.raises(GrowreelError, match=message):
-            prepare(source, store, SIZE, **options)
+            prepare(source, store, SIZE, **{"workers": 0, **options})
     for place in (source, tmp_path):
         with pytest.raises(GrowreelError, match="cannot be SOURCE"):
-            prepare(source, place, SIZE)
+            prepare(source, place, SIZE, workers=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
@@ -226,20 +230,20 @@ def test_unreadable_folder_and_file_are_listed(
     source, _ = film
     (source / "locked").mkdir()
     (source / "secret.mkv").write_bytes((source / "a.mkv").read_bytes())
-    scandir, image_open = os.scandir, Image.open
+    scandir = os.scandir
 
     def deny(path: str | os.PathLike[str]) -> Any:
         if Path(path).name == "locked":
             raise PermissionError(errno.EACCES, "Permission denied")
         return scandir(path)
 
-    def deny_file(path: str | os.PathLike[str], *args: Any, **options: Any) -> Any:
-        if Path(path).name == "secret.mkv":
+    def deny_file(path: Path, mode: str) -> Any:
+        if path.name == "secret.mkv":
             raise PermissionError(errno.EACCES, "Permission denied")
-        return image_open(path, *args, **options)
+        return open(path, mode)
 
     monkeypatch.setattr(os, "scandir", deny)
-    monkeypatch.setattr(Image, "open", deny_file)
+    monkeypatch.setattr(archives, "open", deny_file, raising=False)
     report, _ = run(source, tmp_path / "s")
     assert notes(report) == {"locked": "folder cannot be read (Permission denied)", "secret.mkv": "cannot be read (Permission denied)"}
     assert report.exit_code == 1
@@ -254,13 +258,12 @@ def test_interrupted_prepare_continues_without_decoding_again(tmp_path: Path, mo
     (source / "bad.mkv").write_text("text")
     encode(source / "1b.mkv", frames[0][:2], **LOSSLESS)
     converted = list[str]()
-    convert = prepare_module._convert
 
     def counting(each: Any, *rest: Any) -> Any:
         converted.append(each.name)
         return convert(each, *rest)
 
-    monkeypatch.setattr(prepare_module, "_convert", counting)
+    monkeypatch.setattr("growreel.preparation.prepare.convert", counting)
     real, left = os.pwrite, [45]
 
     def pwrite(*args: Any) -> int:
@@ -271,7 +274,7 @@ def test_interrupted_prepare_continues_without_decoding_again(tmp_path: Path, mo
 
     with monkeypatch.context() as patch, pytest.raises(GrowreelError) as caught:
         patch.setattr(os, "pwrite", pwrite)
-        prepare(source, tmp_path / "s", SIZE, progress=False)
+        prepare(source, tmp_path / "s", SIZE, workers=0, progress=False)
     assert "disk is full. 2 clips of 1 sources are safe" in str(caught.value)
     assert "run the same command again" in str(caught.value)
     assert not (tmp_path / "s").exists()
@@ -289,7 +292,7 @@ def test_interrupted_prepare_continues_without_decoding_again(tmp_path: Path, mo
 def test_old_store_needs_overwrite(tmp_path: Path, film: tuple[Path, NDArray[np.uint8]]) -> None:
     run(film[0], tmp_path / "s")
     with pytest.raises(GrowreelError, match="--overwrite"):
-        prepare(film[0], tmp_path / "s", SIZE, max_clips_per_video=1)
+        prepare(film[0], tmp_path / "s", SIZE, workers=0, max_clips_per_video=1)
     _, store = run(film[0], tmp_path / "s", max_clips_per_video=1, overwrite=True)
     assert len(store) == 1
 
@@ -303,23 +306,23 @@ def test_rates_that_differ_are_told(tmp_path: Path) -> None:
     assert "different rates (10, 20 frames per second); --fps" in report.table()
 
 
-def test_fit_frame() -> None:
+def test_fit_picture() -> None:
     frame = np.random.default_rng(0).integers(1, 256, (40, 60, 3), dtype=np.uint8)
-    assert np.array_equal(fit_frame(frame, 40, 60, "crop"), frame)
-    assert np.array_equal(fit_frame(frame, 40, 40, "crop"), frame[:, 10:50])
+    assert np.array_equal(fit_picture(StillPicture(frame), 40, 60, "crop"), frame)
+    assert np.array_equal(fit_picture(StillPicture(frame), 40, 40, "crop"), frame[:, 10:50])
     halved = frame[:, 10:50].reshape(20, 2, 20, 2, 3).mean(axis=(1, 3))
-    assert np.abs(fit_frame(frame, 20, 20, "crop") - halved).max() <= 1
-    padded = fit_frame(frame, 30, 30, "pad")
+    assert np.abs(fit_picture(StillPicture(frame), 20, 20, "crop") - halved).max() <= 1
+    padded = fit_picture(StillPicture(frame), 30, 30, "pad")
     assert (padded[:5] == 0).all()
     assert (padded[25:] == 0).all()
     assert np.abs(padded[5:25] - frame.reshape(20, 2, 30, 2, 3).mean(axis=(1, 3))).max() <= 1
-    assert np.array_equal(fit_frame(frame, 50, 60, "pad")[5:45], frame)
+    assert np.array_equal(fit_picture(StillPicture(frame), 50, 60, "pad")[5:45], frame)
     # Pixels twice as wide as high: 40 x 30 of them are 40 x 60 on screen.
     narrow = frame[:, ::2]
-    assert fit_frame(narrow, 20, 30, "pad", pixel_aspect=2.0).min() > 0
-    assert np.abs(fit_frame(narrow, 20, 20, "crop", pixel_aspect=2.0) - narrow[:, 5:25].reshape(20, 2, 20, 3).mean(axis=1)).max() <= 1
-    assert fit_frame(frame[:1, :1], 8, 8, "crop").shape == (8, 8, 3)
-    assert fit_frame(np.zeros((3, 1000, 3), np.uint8), 8, 8, "pad").shape == (8, 8, 3)
+    assert fit_picture(StillPicture(narrow, 2.0), 20, 30, "pad").min() > 0
+    assert np.abs(fit_picture(StillPicture(narrow, 2.0), 20, 20, "crop") - narrow[:, 5:25].reshape(20, 2, 20, 3).mean(axis=1)).max() <= 1
+    assert fit_picture(StillPicture(frame[:1, :1]), 8, 8, "crop").shape == (8, 8, 3)
+    assert fit_picture(StillPicture(np.zeros((3, 1000, 3), np.uint8)), 8, 8, "pad").shape == (8, 8, 3)
 
 
 def test_pixels_that_are_not_square_become_so(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_configuration_says_it_so(tree: dict[str, Any], said: str) -> None:
     ("options", "said"),
     [
         ({"frame_stride": 0}, "--frame-stride 0: must be at least 1"),
-        ({"fps": math.inf}, "--fps inf: must be above 0 and finite"),
+        ({"fps": math.inf}, "--fps inf: must be from 0.01 to 1000"),
         ({"tiles": (0, 2)}, "--tiles: rows and columns 0: must be at least 1"),
         ({"colors": 2}, "--colors 2: must be 3 (RGB) or 1 (grey)"),
     ],

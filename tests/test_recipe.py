@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -68,7 +69,18 @@ def test_comments_are_where_other_programs_look(tmp_path: Path) -> None:
         assert image.info["comment"] == b"seed 7"
     with av.open(tmp_path / "x.mp4") as container:
         assert container.metadata["comment"] == "seed 7"
-    assert (tmp_path / "x.npy.json").read_text() == "seed 7\n"
+    assert json.loads((tmp_path / "x.npy.json").read_text())["comment"] == "seed 7"
+
+
+def test_inspect_says_how_clips_were_made(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sample", model, "--count", 2, "--seed", 8, "--out", tmp_path / "s.webp") == 0
+    capsys.readouterr()
+    assert run("inspect", tmp_path / "s.webp") == 0
+    assert re.search(r"^seeds +8-9$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert run("inspect", tmp_path / "s.webp", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seeds"] == "8-9"
+    write_clip(tmp_path / "x.gif", np.zeros((2, 4, 4, 3), np.uint8), 8)
+    assert run("inspect", tmp_path / "x.gif") == 2 and "has no recipe of growreel" in capsys.readouterr().err
 
 
 def test_separate_files_have_their_own_seeds(model: Path, tmp_path: Path) -> None:

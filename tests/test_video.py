@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from growreel.errors import GrowreelError
-from growreel.video import DamagedError, NotMediaError, probe, read_frames, reading, resize, tile_grid, write_clip
+from growreel.video import DamagedError, NotMediaError, probe, read_frames, resize, tile_grid, write_clip
 from media import block_frames, corner_frames, cut_off, encode, mux_jpegs, save_image
 
 
@@ -137,23 +137,6 @@ def test_truncated_video_gives_the_frames_before_the_damage(tmp_path: Path, suff
     assert np.array_equal(decoded[:-1], whole[: len(decoded) - 1])
     again, _ = read_until_damage(path, fps=10)
     assert np.array_equal(again, decoded)
-
-
-def test_frames_flushed_after_damage_have_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one decoder thread they come out of FFmpeg without a time base, whatever the number of cores here."""
-    codec, pix_fmt, options = FORMATS[".mp4"]
-    frames = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
-    path = cut_off(encode(tmp_path / "a.mp4", frames, codec=codec, pix_fmt=pix_fmt, options=options | {"g": "10"}, index_first=True))
-    plain = reading._pictures
-
-    def in_one_thread(*place: Any) -> Any:
-        stream = plain(*place)
-        stream.codec_context.thread_count = 1
-        return stream
-
-    monkeypatch.setattr(reading, "_pictures", in_one_thread)
-    decoded, _ = read_until_damage(path)
-    assert np.array_equal(read_until_damage(path, fps=10)[0], decoded)
 
 
 def test_video_without_its_index_is_told_from_text(tmp_path: Path) -> None:

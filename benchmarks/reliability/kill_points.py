@@ -54,6 +54,7 @@ def small_config() -> Config:
                 "sample_interval": 8,
                 "checkpoint_interval": 8,
                 "sample_count": 1,
+                "report": False,
             },
         },
         "small_config",

@@ -1,7 +1,8 @@
-"""The command `growreel inspect`: what a clip store, a run folder or a model file holds."""
+"""The command `growreel inspect`: what a clip store, a run folder, a model file, or a file of generated clips holds."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,21 @@ from jsonargparse import ArgumentParser, Namespace
 from growreel.cli.console import add_json, print_json, print_table
 from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
+from growreel.video import CLIP_SUFFIXES
 
 
 def inspect_parser() -> ArgumentParser:
     """Build the parser of `growreel inspect`."""
     parser = CommandParser(
-        usage="growreel inspect STORE|RUN|MODEL [options]",
-        description="Print what a clip store, a run folder or a model file holds. Of a store a contact sheet is drawn, too.",
+        usage="growreel inspect STORE|RUN|MODEL|CLIPS [options]",
+        description="Print what a clip store, a run folder or a model file holds, or how a file of generated clips was made. Of a store a "
+        "contact sheet is drawn, too.",
     )
-    parser.add_argument("path", type=Path, help="folder that prepare wrote, run folder, or .safetensors file")
+    parser.add_argument(
+        "path",
+        type=Path,
+        help="folder that prepare wrote, run folder, .safetensors file, or .mp4, .webp, .gif, .png or .npy that sample wrote",
+    )
     parser.add_argument("--sheet", type=Path | None, default=None, help="where to write the sheet; default: STORE/contact_sheet.png")
     parser.add_argument("--count", type=int, default=16, help="clips on the sheet")
     parser.add_argument("--seed", type=int, default=0, help="which clips")
@@ -30,10 +37,14 @@ def inspect_parser() -> ArgumentParser:
 def run_inspect(options: Namespace) -> int:
     """Find out what it is and print its facts. Returns the exit code."""
     path: Path = options.path
-    if (path / "index.json").exists() or (not path.exists() and path.suffix != ".safetensors" and not _is_pretrained(path)):
+    if (path / "index.json").exists() or (
+        not path.exists() and path.suffix not in (".safetensors", *CLIP_SUFFIXES) and not _is_pretrained(path)
+    ):
         return _inspect_store(options)
     if options.verify or options.sheet is not None:
         raise GrowreelError(f"{path}: --verify and --sheet are for clip stores, which this is not; leave them out")
+    if path.suffix.lower() in CLIP_SUFFIXES and path.is_file():
+        return _inspect_clips(options)
     found = _facts(path)
     if options.json:
         print_json(found)
@@ -43,10 +54,11 @@ def run_inspect(options: Namespace) -> int:
 
 
 def _inspect_store(options: Namespace) -> int:
-    from growreel.data.contact import contact_sheet, describe, facts
+    from growreel.data.contact import check_sheet, contact_sheet, describe, facts
     from growreel.data.store import ClipStore
 
     sheet = options.sheet or options.path / "contact_sheet.png"
+    check_sheet(sheet, options.count, options.seed)
     with ClipStore.open(options.path) as store:
         if options.verify:
             store.verify()
@@ -58,6 +70,17 @@ def _inspect_store(options: Namespace) -> int:
     if options.verify:
         print("checksums: all files are as written")
     print(f"contact sheet: {sheet}")
+    return 0
+
+
+def _inspect_clips(options: Namespace) -> int:
+    from growreel.recipe import read_recipe
+
+    recipe = read_recipe(options.path)
+    if options.json:
+        print_json(json.loads(recipe.to_json()))
+    else:
+        print_table(recipe.table())
     return 0
 
 

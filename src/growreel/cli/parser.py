@@ -66,6 +66,7 @@ def _plain_types(text: str) -> str:
     """Replace Python's names of types by words: `<class 'pathlib.Path'>` becomes `path`."""
     names = {Path.__name__: "path", "str": "text", "null": "none"}
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    text = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
     return re.sub(r"\b(Path|str|null)\b", lambda name: names[name[1]], text)
 
 

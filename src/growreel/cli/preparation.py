@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
 from pathlib import Path
+from types import FrameType
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -12,11 +15,17 @@ from growreel.errors import GrowreelError
 from growreel.growth import Size
 
 
+def number(text: str) -> float:
+    """Any number: what is out of range is told by `prepare`, in one line."""
+    return float(text)
+
+
 def prepare_parser() -> ArgumentParser:
     parser = CommandParser(
         usage="growreel prepare SOURCE STORE --size TxHxW [options]",
         description="Read every video, folder of frames and strip image under SOURCE and write clips of one size to STORE. "
-        "Exit code 0: all read; 1: some skipped (they are listed); 2: nothing written. The same command goes on after an interruption.",
+        "Zip and tar archives, .npy and .npz arrays and TIFF stacks are read too. Exit code 0: everything was read; 1: something was "
+        "skipped or damaged (listed); 2: nothing written. The same command goes on after an interruption.",
     )
     parser.add_argument("source", type=Path, help="a file or a folder")
     parser.add_argument("store", type=Path, help="folder to write")
@@ -24,16 +33,40 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--frame-stride", type=int, default=1, help="take every N-th frame of a video")
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
-    parser.add_argument("--fps", type=float | None, default=None, help="resample to so many frames a second first")
+    parser.add_argument("--fps", type=number, default=None, help="resample to so many frames a second first")
     parser.add_argument("--max-clips-per-video", type=int | None, default=None, help="take at most so many clips of a video")
     parser.add_argument("--colors", type=int, choices=[1, 3], default=3, help="colour channels to keep")
     parser.add_argument("--tiles", default=None, help="ROWSxCOLUMNS: every frame is a grid of so many separate videos")
     parser.add_argument("--labels", action="store_true", help="use the names of first-level sub-folders as labels")
+    parser.add_argument("--channel", type=int | None, default=None, help="which channel, from 0, of TIFF stacks that have several")
+    parser.add_argument("--anonymous", action="store_true", help="keep no name of a file or folder in the store, but the labels")
+    parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
+    parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
+    parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
     return parser
 
 
+class _Stopped(BaseException):
+    """SIGTERM has come: leave as orderly as at Ctrl-C."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
+
+
 def run_prepare(options: Namespace) -> int:
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _prepare(options)
+    except _Stopped:
+        print("growreel: stopped by SIGTERM; the same command goes on where it was", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _prepare(options: Namespace) -> int:
     from growreel.preparation.prepare import prepare
 
     report = prepare(
@@ -48,9 +81,13 @@ def run_prepare(options: Namespace) -> int:
         colors=options.colors,
         tiles=_parse_tiles(options.tiles),
         labels=options.labels,
+        channel=options.channel,
+        anonymous=options.anonymous,
+        workers=options.workers,
+        time_limit=options.time_limit,
         overwrite=options.overwrite,
     )
-    print(report.table())
+    print(report.table(options.verbose))
     return report.exit_code
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.parser import CommandParser
+
 
 def report_parser() -> ArgumentParser:
-    """Flags of `growreel report`."""
-    parser = ArgumentParser(
+    """Build the parser of `growreel report`."""
+    parser = CommandParser(
         usage="growreel report RUN [RUN_B ...] [--out FILE.html]",
         description="Write one page that shows a run, or several beside each other. It needs no network and no other file.",
     )
@@ -19,7 +21,7 @@ def report_parser() -> ArgumentParser:
 
 
 def run_report(options: Namespace) -> int:
-    """Write the page and print where it is."""
+    """Write the page and print where it is. Returns the exit code."""
     from growreel.report import write_report
 
     print(write_report(options.runs, options.out))
@@ -27,8 +29,8 @@ def run_report(options: Namespace) -> int:
 
 
 def tensorboard_parser() -> ArgumentParser:
-    """Flags of `growreel tensorboard`."""
-    parser = ArgumentParser(
+    """Build the parser of `growreel tensorboard`."""
+    parser = CommandParser(
         usage="growreel tensorboard RUN [RUN_B ...] [--out FOLDER] [--follow]",
         description="Write event files of run folders, for TensorBoard. Needs pip install 'growreel[tensorboard]'.",
     )
@@ -39,7 +41,7 @@ def tensorboard_parser() -> ArgumentParser:
 
 
 def run_tensorboard(options: Namespace) -> int:
-    """Write the event files and print how to look at them."""
+    """Write the event files and print how to look at them. Returns the exit code."""
     from growreel.report.tensorboard import EVENTS, copy_to_tensorboard
 
     shown = f"--logdir {options.out or options.runs[0] / EVENTS}"

@@ -12,6 +12,7 @@ import numpy as np
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.ranges import check_range
+from growreel.runtime.terminal import printable
 from growreel.video import tile_frames, write_clip
 
 SHEET_COLUMNS = 8
@@ -56,18 +57,23 @@ def describe(store: ClipStore) -> str:
         f"on disk   {found['bytes'] / 2**20:,.1f} MiB",
         f"made with {', '.join(f'{name}={value}' for name, value in found['made_with'].items())}",
     ]
-    return "\n".join(lines + [f"skipped   {each['source']}: {each['reason']}" for each in found["skipped"]])
+    return "\n".join(map(printable, lines + [f"skipped   {each['source']}: {each['reason']}" for each in found["skipped"]]))
+
+
+def check_sheet(path: str | os.PathLike[str], count: int, seed: int) -> None:
+    """Raise GrowreelError if `path` is no .png, `count` is less than 1, or `seed` less than 0."""
+    if Path(path).suffix.lower() != ".png":
+        raise GrowreelError(f"{path}: a contact sheet is a .png file; change the name")
+    check_range("--count", count, least=1)
+    check_range("--seed", seed, least=0)
 
 
 def contact_sheet(store: ClipStore, path: str | os.PathLike[str], count: int = 16, seed: int = 0) -> None:
     """Write a PNG of `count` clips drawn by `seed`, in the order of the store: a row per clip, evenly spaced frames from left to right.
 
-    Raises GrowreelError if `path` is no .png, `count` is less than 1 or `seed` less than 0.
+    Raises GrowreelError as `check_sheet`.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise GrowreelError(f"{path}: a contact sheet is a .png file; change the name")
-    check_range("--count", count, least=1)
-    check_range("--seed", seed, least=0)
+    check_sheet(path, count, seed)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(store))[:count])
     clips = store.read(chosen.tolist(), store.size)
     columns = min(SHEET_COLUMNS, store.size.t)

@@ -27,24 +27,32 @@ def pyramid_sizes(size: Size) -> tuple[Size, ...]:
     return tuple(levels)
 
 
-def pyramid(clip: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the levels of `pyramid_sizes` for one clip, uint8 [t, h, w, c] each, in that order.
+def pyramid(clips: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the levels of `pyramid_sizes` for a clip [t, h, w, c] or for several [n, t, h, w, c], uint8, in that order.
 
     Every level is the box average of the full clip, rounded half up. Sums are kept as integers, so halving a level again adds
     no rounding of its own.
     """
-    yield clip
-    space: NDArray[Any] = clip.astype(np.uint32 if clip.size * 255 < 2**32 else np.uint64)
+    yield clips
+    space: NDArray[Any] = clips
     in_space = 1
-    while space.shape[1] % 2 == 0 and space.shape[2] % 2 == 0 and min(space.shape[1:3]) >= 4:
-        space = space[:, ::2] + space[:, 1::2]
-        space = space[:, :, ::2] + space[:, :, 1::2]
+    while space.shape[-3] % 2 == 0 and space.shape[-2] % 2 == 0 and min(space.shape[-3:-1]) >= 4:
         in_space *= 4
+        space = _wide_enough(space, in_space)
+        space = space[..., ::2, :, :] + space[..., 1::2, :, :]
+        space = space[..., ::2, :] + space[..., 1::2, :]
         sums, in_box = space, in_space
         yield _rounded(sums, in_box)
-        while sums.shape[0] % 2 == 0:
-            sums, in_box = sums[::2] + sums[1::2], in_box * 2
+        while sums.shape[-4] % 2 == 0:
+            in_box *= 2
+            sums = _wide_enough(sums, in_box)
+            sums = sums[..., ::2, :, :, :] + sums[..., 1::2, :, :, :]
             yield _rounded(sums, in_box)
+
+
+def _wide_enough(sums: NDArray[Any], count: int) -> NDArray[Any]:
+    """The sums in the smallest type that holds sums of so many bytes, and half as much again of one for rounding."""
+    return sums.astype(np.min_scalar_type(count * 255 + count // 2), copy=False)
 
 
 def _rounded(sums: NDArray[Any], count: int) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,8 @@ from growreel.runtime.durable import replace_text, sync_folder
 from growreel.runtime.locks import lock_descriptor
 
 JOURNAL = "journal.jsonl"
+SPOOL = "spool"  # folder for what comes before its turn
+SEALED_AT_ONCE = 4
 SHARD_BYTES = 256 * 2**20
 
 
@@ -49,7 +52,8 @@ class StoreWriter:
         path: folder of the finished store.
         size: of every clip.
         channels: 1 or 3.
-        options: what the clips depend on (JSON values). A partial store begun with other options is refused.
+        options: what the clips depend on (JSON values), kept in the index. A partial store begun with other options is refused.
+        origin: where the clips come from; compared like the options, but never part of the store.
         overwrite: replace a store that is already there (never a folder that is something else).
         resume: continue an unfinished store of the same options; False starts it again.
         shard_bytes: largest size of a shard; a shard has at least one clip.
@@ -66,16 +70,23 @@ class StoreWriter:
         channels: int,
         *,
         options: Mapping[str, Any],
+        origin: str | None = None,
         overwrite: bool = False,
         resume: bool = True,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         self.path = Path(path)
         self.partial = partial_path(self.path)
+        self.spool = self.partial / SPOOL
         self.size, self.channels = size, channels
         self._levels = {level: max(1, shard_bytes // clip_bytes(level, channels)) for level in pyramid_sizes(size)}
+        self._headers = {level: header_bytes(level, channels, per_shard) for level, per_shard in self._levels.items()}
         self._heading = {"version": VERSION, "size": str(size), "channels": channels, "shard_bytes": shard_bytes, "options": dict(options)}
-        self._entries: dict[str, dict[str, Any]] = {}
+        if origin is not None:
+            self._heading["origin"] = origin
+        self._entries: list[dict[str, Any]] = []
+        self._ends: list[int] = []  # of their lines in the journal
+        self._heading_end = 0
         self._finished_clips = 0
         self._pending: list[tuple[str, int, str | None]] = []
         self._open: dict[Size, tuple[int, int]] = {}
@@ -104,12 +115,27 @@ class StoreWriter:
     @property
     def finished(self) -> Mapping[str, Any]:
         """The sources already in the journal, each with the `report` given to `finish_source`."""
-        return {source: entry["report"] for source, entry in self._entries.items()}
+        return {entry["source"]: entry["report"] for entry in self._entries}
 
     @property
     def clip_count(self) -> int:
         """Clips of all finished sources."""
         return self._finished_clips
+
+    def keep_leading(self, sources: Sequence[tuple[str, str]]) -> list[Any]:
+        """Go on behind the finished sources that are the first of `sources` (key and content each); return their reports.
+
+        What the journal has beyond them is of sources that have changed or moved, and is done again: the store is then the same as
+        one that was never interrupted.
+        """
+        kept = 0
+        for entry, (key, content) in zip(self._entries, sources, strict=False):
+            if (entry["source"], entry.get("content")) != (key, content):
+                break
+            kept += 1
+        if kept < len(self._entries):
+            self._cut_journal(kept)
+        return [entry["report"] for entry in self._entries]
 
     def append(self, clip: NDArray[np.uint8], *, source: str, frame: int = 0, label: str | None = None) -> None:
         """Write one clip, uint8 [t, h, w, c], and its pyramid. Raises GrowreelError if the disk is full."""
@@ -118,20 +144,49 @@ class StoreWriter:
         number = self.clip_count + len(self._pending)
         with self._disk_errors():
             for level, pixels in zip(self._levels, pyramid(clip), strict=True):
-                self._write_clip(level, number, np.ascontiguousarray(pixels))
+                self._write_clips(level, number, np.ascontiguousarray(pixels))
         self._pending.append((source, frame, label))
 
-    def finish_source(self, key: str, report: Any = None) -> None:
-        """Note in the journal that the clips appended since the last call are all that `key` gives. `report` is kept (JSON)."""
-        entry = {"source": key, "clips": self._pending, "report": report}
+    def append_pyramids(self, file: Path, clips: Sequence[tuple[str, int, str | None]]) -> None:
+        """Write clips whose pyramids lie in `file`, all levels of a clip before the next. `clips`: source, first frame, label of each.
+
+        Raises GrowreelError if the disk is full, or the file is shorter than its clips.
+        """
+        ends = np.cumsum([0] + [clip_bytes(level, self.channels) for level in self._levels])
         with self._disk_errors():
-            _append_line(self._journal, entry)
-        self._remember(entry)
+            spool = np.memmap(file, np.uint8, "r")
+            if len(spool) != len(clips) * ends[-1]:
+                raise GrowreelError(f"{file}: {len(spool):,} bytes, should have {len(clips) * ends[-1]:,}; run the same command again")
+            pyramids = spool.reshape(len(clips), ends[-1])
+            first = self.clip_count + len(self._pending)
+            for (level, per_shard), start, end in zip(self._levels.items(), ends[:-1], ends[1:], strict=True):
+                # All clips of a level in one go, as far as a shard has room.
+                done = 0
+                while done < len(clips):
+                    more = min(len(clips) - done, per_shard - (first + done) % per_shard)
+                    self._write_clips(level, first + done, np.ascontiguousarray(pyramids[done : done + more, start:end]))
+                    done += more
+        self._pending += clips
+
+    def finish_source(self, key: str, report: Any = None, content: str = "") -> None:
+        """Note in the journal that the clips appended since the last call are all that `key` gives.
+
+        `report` (JSON) is kept; `content` says which content of the source it was (see `keep_leading`).
+        """
+        entry = {"source": key, "content": content, "clips": self._pending, "report": report}
+        with self._disk_errors():
+            end = _append_line(self._journal, entry)
+        self._remember(entry, end)
         self._pending = []
+
+    def trouble(self, error: OSError) -> None:
+        """Raise the GrowreelError that says what is safe, for trouble that another process had with the disk."""
+        with self._disk_errors():
+            raise error
 
     def finish(self, *, fps: float, skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Write the index and put the store in place. Raises GrowreelError if there is no clip or the disk is full."""
-        clips = [clip for entry in self._entries.values() for clip in entry["clips"]]
+        clips = [clip for entry in self._entries for clip in entry["clips"]]
         if not clips:
             raise GrowreelError(f"{self.path}: no clips to store")
         names = sorted({label for _, _, label in clips if label is not None})
@@ -146,9 +201,10 @@ class StoreWriter:
                 "labels": names,
                 "options": self._heading["options"],
                 "skipped": [list(skip) for skip in skipped],
-                "levels": {str(level): list(self._seal_level(level, len(clips))) for level in self._levels},
+                "levels": self._seal_levels(len(clips)),
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
+            shutil.rmtree(self.spool, ignore_errors=True)
             replace_text(self.partial / INDEX, json.dumps(index))
             self._put_in_place()
             (self.path / JOURNAL).unlink()
@@ -172,7 +228,7 @@ class StoreWriter:
         if not lines:
             os.ftruncate(self._journal, 0)
             with self._disk_errors():
-                _append_line(self._journal, self._heading)
+                self._heading_end = _append_line(self._journal, self._heading)
             return
         try:
             heading, *entries = map(json.loads, lines)
@@ -183,19 +239,28 @@ class StoreWriter:
                 f"{self.partial}: unfinished store made with other options ({_difference(heading, self._heading)}); "
                 "run with those to continue it, or delete that folder to start again"
             )
-        kept = len(lines[0]) + 1
+        self._heading_end = end = len(lines[0]) + 1
         for line, entry in zip(lines[1:], entries, strict=True):
             # After a power cut the journal may be ahead of the shards: such sources are done again.
             if not resume or not self._holds(self.clip_count + len(entry["clips"])):
                 break
-            self._remember(entry)
-            kept += len(line) + 1
-        os.ftruncate(self._journal, kept)
+            end += len(line) + 1
+            self._remember(entry, end)
+        os.ftruncate(self._journal, end)
         os.lseek(self._journal, 0, os.SEEK_END)
 
-    def _remember(self, entry: dict[str, Any]) -> None:
-        self._entries[entry["source"]] = entry
+    def _remember(self, entry: dict[str, Any], end: int) -> None:
+        self._entries.append(entry)
+        self._ends.append(end)
         self._finished_clips += len(entry["clips"])
+
+    def _cut_journal(self, count: int) -> None:
+        """Forget all finished sources but the first `count`."""
+        os.ftruncate(self._journal, self._ends[count - 1] if count else self._heading_end)
+        entries, ends = self._entries[:count], self._ends[:count]
+        self._entries, self._ends, self._finished_clips = [], [], 0
+        for entry, end in zip(entries, ends, strict=True):
+            self._remember(entry, end)
 
     def _holds(self, clips: int) -> bool:
         """Whether every level has bytes for that many clips."""
@@ -210,9 +275,10 @@ class StoreWriter:
     def _shard_file(self, level: Size, shard: int) -> Path:
         return self.partial / "levels" / str(level) / f"{shard:05d}.npy"
 
-    def _write_clip(self, level: Size, number: int, pixels: NDArray[np.uint8]) -> None:
+    def _write_clips(self, level: Size, number: int, pixels: NDArray[np.uint8]) -> None:
+        """Write clips that follow one another, the first of which is `number`, into one shard of a level."""
         shard, place = divmod(number, self._levels[level])
-        header = header_bytes(level, self.channels, self._levels[level])
+        header = self._headers[level]
         if self._open.get(level, (-1, -1))[0] != shard:
             if level in self._open:
                 os.close(self._open.pop(level)[1])
@@ -220,25 +286,33 @@ class StoreWriter:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._open[level] = (shard, os.open(file, os.O_RDWR | os.O_CREAT, 0o666))
             _write_all(self._open[level][1], header, 0)
-        _write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * pixels.size)
+        _write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * clip_bytes(level, self.channels))
 
     def _close_shards(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1][1])
 
-    def _seal_level(self, level: Size, clips: int) -> Iterator[dict[str, Any]]:
-        """Give every shard of a level its final header and length, bring it to the disk, and yield its index entry."""
-        for shard, count in _shards(clips, self._levels[level]):
-            file = self._shard_file(level, shard)
-            header = header_bytes(level, self.channels, count)
-            with file.open("r+b") as stream:
-                _write_all(stream.fileno(), header, 0)
-                os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
-                os.fsync(stream.fileno())
-                yield {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
-        for leftover in file.parent.glob("*.npy"):  # begun for a clip that was never finished
-            if int(leftover.stem) > shard:
-                leftover.unlink()
+    def _seal_levels(self, clips: int) -> dict[str, list[dict[str, Any]]]:
+        """Give every shard its final header and length, bring it to the disk, and return the levels' index entries."""
+        shards = [(level, shard, count) for level, per_shard in self._levels.items() for shard, count in _shards(clips, per_shard)]
+        entries: dict[str, list[dict[str, Any]]] = {}
+        with ThreadPoolExecutor(SEALED_AT_ONCE) as pool:  # the disk and the checksums need not wait for each other
+            for (level, _, _), entry in zip(shards, pool.map(lambda shard: self._seal_shard(*shard), shards), strict=True):
+                entries.setdefault(str(level), []).append(entry)
+        for name, sealed in entries.items():
+            for leftover in (self.partial / "levels" / name).glob("*.npy"):  # begun for a clip that was never finished
+                if int(leftover.stem) >= len(sealed):
+                    leftover.unlink()
+        return entries
+
+    def _seal_shard(self, level: Size, shard: int, count: int) -> dict[str, Any]:
+        file = self._shard_file(level, shard)
+        header = header_bytes(level, self.channels, count)
+        with file.open("r+b") as stream:
+            _write_all(stream.fileno(), header, 0)
+            os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
+            os.fsync(stream.fileno())
+        return {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
 
     def _put_in_place(self) -> None:
         old = replaced_path(self.path)
@@ -314,14 +388,16 @@ def _shards(clips: int, per_shard: int) -> Iterator[tuple[int, int]]:
         yield shard, min(per_shard, clips - shard * per_shard)
 
 
-def _append_line(descriptor: int, value: Any) -> None:
-    """Write one journal line at the end, or nothing: a line cut short by a full disk is taken back."""
+def _append_line(descriptor: int, value: Any) -> int:
+    """Write one journal line at the end and return its end, or nothing: a line cut short by a full disk is taken back."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
+    line = json.dumps(value).encode() + b"\n"
     try:
-        _write_all(descriptor, json.dumps(value).encode() + b"\n", end)
+        _write_all(descriptor, line, end)
     except OSError:
         os.ftruncate(descriptor, end)
         raise
+    return end + len(line)
 
 
 def _write_all(descriptor: int, data: bytes | NDArray[np.uint8], offset: int) -> None:

@@ -42,6 +42,11 @@ def blend(old: Tensor, new: Tensor, alpha: float | Tensor) -> Tensor:
     return torch.lerp(old, new, alpha)
 
 
+def group_of(clips: int, group_size: int = 4) -> int:
+    """How many of a minibatch of `clips` form a group of the minibatch deviation: the largest divisor that is at most `group_size`."""
+    return max(g for g in range(1, min(group_size, clips) + 1) if clips % g == 0)
+
+
 def minibatch_stddev(x_NCTHW: Tensor, group_size: int = 4, eps: float = 1e-8, parts: int = 1) -> Tensor:
     """Append one map holding the standard deviation over a group of clips, averaged over C, T, H and W.
 
@@ -51,7 +56,7 @@ def minibatch_stddev(x_NCTHW: Tensor, group_size: int = 4, eps: float = 1e-8, pa
     """
     clips, _, t, h, w = x_NCTHW.shape
     n = clips // parts
-    group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
+    group = group_of(n, group_size)
     grouped = x_NCTHW.view(parts, group, n // group, *x_NCTHW.shape[1:])
     variance = (grouped - grouped.mean(dim=1, keepdim=True)).square().mean(dim=1)
     statistic = (variance + eps).sqrt().mean(dim=(2, 3, 4, 5))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,69 +17,28 @@ from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.preparation.cutting import FITS, ClipCutter, Fit
-from growreel.preparation.sources import Found, Source, find_sources
+from growreel.preparation.converting import Cut, convert
+from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
+from growreel.preparation.cutting import FITS, Fit
+from growreel.preparation.looking import Look
+from growreel.preparation.privacy import StoredNames
+from growreel.preparation.report import PrepareReport, SourceRow, store_rate
+from growreel.preparation.sources import Found, LookAll, Source, find_sources, look_here
+from growreel.preparation.worker import Converted, ConvertTask, LookTask
 from growreel.ranges import check_range
 from growreel.video import Colors
+from growreel.video.archives import MediaFile
 
-DEFAULT_FPS = 25.0  # for sources without a rate: frames and strips
-
-
-@dataclass(frozen=True)
-class SourceRow:
-    """What became of one source.
-
-    Attributes:
-        name: path relative to SOURCE, with `#r1c2` for a tile.
-        status: `used`, `skipped`, or `ignored` for a file that never claimed to be a video or image.
-        clips: clips cut from it.
-        frames: frames looked at.
-        fps: the rate its clips play at, where the source has one.
-        note: why it was skipped, or what was odd about it.
-    """
-
-    name: str
-    status: Literal["used", "skipped", "ignored"]
-    clips: int = 0
-    frames: int = 0
-    fps: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class PrepareReport:
-    """Result of `prepare`. `store` is None if nothing was written; `notes` are about the store as a whole."""
-
-    store: Path | None
-    clips: int
-    rows: tuple[SourceRow, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def skipped(self) -> tuple[SourceRow, ...]:
-        return tuple(row for row in self.rows if row.status == "skipped")
-
-    @property
-    def exit_code(self) -> int:
-        """0 all went well; 1 clips were written but some sources skipped; 2 nothing was written."""
-        return 2 if self.store is None else 1 if self.skipped else 0
-
-    def table(self) -> str:
-        """One line per source, then the totals."""
-        width = max([len(row.name) for row in self.rows] + [6])
-        lines = [f"{'source':<{width}}  {'status':<7}  {'clips':>6}  {'frames':>7}  note"]
-        lines += [f"{row.name:<{width}}  {row.status:<7}  {row.clips:>6,}  {row.frames:>7,}  {row.note}".rstrip() for row in self.rows]
-        statuses = Counter(row.status for row in self.rows)
-        counts = ", ".join(f"{statuses[status]:,} {status}" for status in ("used", "skipped", "ignored") if statuses[status])
-        where = f"{self.clips:,} clips in {self.store}" if self.store else "no clips: no store was made"
-        return "\n".join([*lines, f"{where}; sources: {counts}", *self.notes])
+TIME_LIMIT = 30.0  # seconds without a new frame
+MIN_FPS, MAX_FPS = 0.01, 1000.0
+LOOKED_AT = 64  # files a process looks at in one task
 
 
 @dataclass(frozen=True)
 class _Options:
     """What the clips of a store depend on; kept in its index, and compared before an unfinished store is continued."""
 
-    source: str
+    source: str | None
     size: str
     frame_stride: int
     clip_stride: int
@@ -89,6 +48,8 @@ class _Options:
     tiles: str | None
     labels: bool
     fps: float | None
+    channel: int | None
+    anonymous: bool
 
 
 def prepare(
@@ -104,16 +65,21 @@ def prepare(
     tiles: tuple[int, int] | None = None,
     labels: bool = False,
     fps: float | None = None,
+    channel: int | None = None,
+    anonymous: bool = False,
+    workers: int | None = None,
+    time_limit: float = TIME_LIMIT,
     overwrite: bool = False,
     progress: bool = True,
 ) -> PrepareReport:
     """Cut every source below a folder into clips and write them as a clip store.
 
     Sources that give no clip are listed in the report with the reason, never fatal. The store appears only when it is whole; an
-    interrupted call leaves `<store>.partial`, and the same call continues it.
+    interrupted call leaves `<store>.partial`, and the same call continues it. Its bytes depend neither on the number of workers nor
+    on interruptions.
 
     Args:
-        source: folder of videos, folders of frames or strips in any depth; or one such file.
+        source: folder of videos, arrays, folders of frames or strips in any depth, and archives of them; or one such file.
         store: folder to write.
         size: of the clips.
         frame_stride: take every n-th frame.
@@ -123,7 +89,11 @@ def prepare(
         colors: 3 for RGB, 1 for grey.
         tiles: (rows, columns) if every frame is a grid of tiles, each a source of its own.
         labels: label clips with the name of the first-level sub-folder.
-        fps: bring all videos to this rate first; None takes their frames as they are.
+        fps: bring all videos to this rate first, 0.01 to 1000; None takes their frames as they are.
+        channel: which channel, from 0, of TIFF stacks that have several.
+        anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
+        workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
+        time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
         overwrite: replace an older store.
         progress: show a bar, if the output is a terminal.
 
@@ -137,19 +107,21 @@ def prepare(
     check_range("--frame-stride", frame_stride, least=1)
     check_range("--clip-stride", clip_stride, least=1)
     check_range("--max-clips-per-video", max_clips_per_video, least=1)
-    check_range("--fps", fps, above=0)
     for extent in tiles or ():
         check_range("--tiles: rows and columns", extent, least=1)
+    check_range("--time-limit", time_limit, above=0)
+    check_range("--channel", channel, least=0)
+    check_range("--workers", workers, least=0)
+    check_range("--fps", fps, least=MIN_FPS, most=MAX_FPS)
     if fit not in FITS:
         raise GrowreelError(f"--fit {fit}: is unknown; use {' or '.join(FITS)}")
     if colors not in (1, 3):
         raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     _check_apart(source, store)
     check_destination(store, overwrite)
-    found = find_sources(source, labels=labels, exclude={store.resolve(), partial_path(store).resolve()})
-    _check_found(source, found, labels)
+    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel)
     options = _Options(
-        source=str(source.resolve()),
+        source=None if anonymous else source.resolve().name,
         size=str(size),
         frame_stride=frame_stride,
         clip_stride=clip_stride,
@@ -159,89 +131,98 @@ def prepare(
         tiles="x".join(map(str, tiles)) if tiles else None,
         labels=labels,
         fps=fps,
+        channel=channel,
+        anonymous=anonymous,
     )
-    rows = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
-    with StoreWriter(store, size, colors, options=asdict(options), overwrite=overwrite) as writer:
-        earlier = writer.finished
-        for each in tqdm(found.sources, unit="source", desc="prepare", disable=None if progress else True):
-            if each.name in earlier:
-                rows += [SourceRow(**row) for row in earlier[each.name]]
-            else:
-                rows += _convert(each, writer, size, options, tiles)
+    with ExitStack() as stack:
+        count = usable_cores() if workers is None else workers
+        crew = stack.enter_context(Crew(count, time_limit)) if count else None
+        exclude = {store.resolve(), partial_path(store).resolve()}
+        found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
+        _check_found(source, found, labels)
+        writer = stack.enter_context(
+            StoreWriter(store, size, colors, options=asdict(options), origin=str(source.resolve()), overwrite=overwrite)
+        )
+        rows = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
+        for more in tqdm(
+            _all_converted(found.sources, cut, writer, crew, anonymous),
+            total=len(found.sources),
+            unit="source",
+            desc="prepare",
+            disable=None if progress else True,
+        ):
+            rows += more
         if writer.clip_count == 0:
             writer.discard()
             return PrepareReport(None, 0, tuple(rows))
-        rate, notes = _store_rate(rows)
-        writer.finish(fps=rate, skipped=[(row.name, row.note) for row in rows if row.status == "skipped"])
+        rate, notes = store_rate(rows)
+        skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
+        if anonymous:  # a reason may name files too
+            skipped = [(f"source {number}", "not kept") for number in range(1, len(skipped) + 1)]
+        writer.finish(fps=rate, skipped=skipped)
         return PrepareReport(store, writer.clip_count, tuple(rows), notes)
 
 
-def _convert(source: Source, writer: StoreWriter, size: Size, options: _Options, tiles: tuple[int, int] | None) -> list[SourceRow]:
-    """Write the clips of one source; a row for it, or for each of its tiles."""
-    grid = tiles if tiles and source.kind != "strip" else (1, 1)
-    names = [source.name if grid == (1, 1) else f"{source.name}#r{r + 1}c{c + 1}" for r in range(grid[0]) for c in range(grid[1])]
-    cutters = [
-        ClipCutter(
-            size,
-            frame_stride=options.frame_stride,
-            clip_stride=options.clip_stride,
-            fit=options.fit,
-            max_clips=options.max_clips_per_video,
-            pixel_aspect=source.pixel_aspect,
-        )
-        for _ in names
-    ]
-    trouble: list[str] = []
-    for frame in _frames_until_trouble(source, options, trouble):
-        if frame.shape[0] % grid[0] or frame.shape[1] % grid[1]:
-            trouble.append(f"frames of {frame.shape[0]}x{frame.shape[1]} (height x width) do not divide into {options.tiles} tiles")
-            break
-        for name, cutter, tile in zip(names, cutters, _tiles_of(frame, grid), strict=True):
-            for start, clip in cutter.feed(tile):
-                writer.append(clip, source=name, frame=start, label=source.label)
-        if all(cutter.done for cutter in cutters):
-            break
-    rate = options.fps or source.fps
-    rows = [_row(name, cutter, rate / options.frame_stride if rate else None, trouble) for name, cutter in zip(names, cutters, strict=True)]
-    writer.finish_source(source.name, [asdict(row) for row in rows])
-    return rows
+def _looking_with(crew: Crew | None) -> LookAll:
+    """How to look at many files: here, or a handful at a time in the crew, and alone where one of them costs a process."""
+    if crew is None:
+        return look_here
+
+    def look_all(files: Sequence[MediaFile]) -> list[Look]:
+        handfuls = [tuple(files[first : first + LOOKED_AT]) for first in range(0, len(files), LOOKED_AT)]
+        looks = list[Look]()
+        for handful, result in zip(handfuls, crew.run(LookTask(each) for each in handfuls), strict=True):
+            if isinstance(result, Lost):
+                alone = crew.run(LookTask((file,)) for file in handful)
+                for file, one in zip(handful, alone, strict=True):
+                    looks += [Look(file, "nothing", reason=one.reason)] if isinstance(one, Lost) else one
+            else:
+                looks += result
+        return looks
+
+    return look_all
 
 
-def _frames_until_trouble(source: Source, options: _Options, trouble: list[str]) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a source; what stops them goes into `trouble`. Errors of whoever takes the frames are not caught here."""
-    try:
-        yield from source.frames(options.colors, options.fps)
-    except GrowreelError as error:
-        trouble.append(str(error).removeprefix(f"{source.files[0]}: "))
+def _all_converted(
+    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool
+) -> Iterator[list[SourceRow]]:
+    """Write the clips of all sources in their order; yield the rows of each. Sources that an earlier call has finished come first."""
+    contents = [each.content_key() for each in sources]
+    earlier = writer.keep_leading([(each.name, content) for each, content in zip(sources, contents, strict=True)])
+    for rows in earlier:
+        yield [SourceRow(**row) for row in rows]
+    rest = list(zip(sources, contents, strict=True))[len(earlier) :]
+    for (each, content), rows in zip(rest, _converted([each for each, _ in rest], cut, writer, crew, anonymous), strict=True):
+        writer.finish_source(each.name, [asdict(row) for row in rows], content)
+        yield rows
 
 
-def _tiles_of(frame: NDArray[np.uint8], grid: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """Cut a frame [rows * h, columns * w, c] into tiles [h, w, c], row by row."""
-    for band in np.split(frame, grid[0], axis=0):
-        yield from np.split(band, grid[1], axis=1)
+def _converted(sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool) -> Iterator[list[SourceRow]]:
+    """Append the clips of each source in turn, wherever they are cut, and yield its rows."""
+    if crew is None:
+        for each in sources:
+            names = StoredNames(each, anonymous)
 
+            def emit(name: str, start: int, clip: NDArray[np.uint8], each: Source = each, names: StoredNames = names) -> None:
+                writer.append(clip, source=names.of(name), frame=start, label=each.label)
 
-def _row(name: str, cutter: ClipCutter, fps: float | None, trouble: list[str]) -> SourceRow:
-    if cutter.clips:
-        return SourceRow(name, "used", cutter.clips, cutter.frames, fps, "; ".join(trouble))
-    needed = (cutter.size.t - 1) * cutter.frame_stride + 1
-    short = [f"{cutter.frames} frame{'' if cutter.frames == 1 else 's'}, needs {needed}"] if cutter.frames or not trouble else []
-    return SourceRow(name, "skipped", 0, cutter.frames, fps, "; ".join(short + trouble))
-
-
-def _store_rate(rows: list[SourceRow]) -> tuple[float, tuple[str, ...]]:
-    """The rate at which most clips play, and a note if not all do."""
-    clips: Counter[float] = Counter()
-    for row in rows:
-        if row.clips and row.fps:
-            clips[row.fps] += row.clips
-    if not clips:
-        return DEFAULT_FPS, ()
-    rate = clips.most_common(1)[0][0]
-    listed = list(dict.fromkeys(f"{each:.4g}" for each in sorted(clips)))
-    if len(listed) == 1:
-        return rate, ()
-    return rate, (f"note: clips play at different rates ({', '.join(listed)} frames per second); --fps would make them equal",)
+            yield convert(each, cut, emit, lambda: None)
+        return
+    shutil.rmtree(writer.spool, ignore_errors=True)  # of a call that was killed
+    writer.spool.mkdir()
+    threads = max(1, crew.workers // max(1, len(sources)))
+    tasks = [ConvertTask(each, cut, writer.spool / f"{number}.clips", threads, anonymous) for number, each in enumerate(sources)]
+    for each, task, result in zip(sources, tasks, crew.run(tasks), strict=True):
+        if isinstance(result, DiskTrouble):
+            writer.trouble(result.error)
+        elif isinstance(result, Lost):
+            yield [SourceRow(each.name, "skipped", note=result.reason, damaged=True)]
+        else:
+            assert isinstance(result, Converted)
+            if result.clips:
+                writer.append_pyramids(task.spool, [(name, start, each.label) for name, start in result.clips])
+            yield list(result.rows)
+        task.spool.unlink(missing_ok=True)
 
 
 def _check_apart(source: Path, store: Path) -> None:

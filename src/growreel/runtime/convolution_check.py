@@ -15,8 +15,9 @@ from torch import Tensor
 
 from growreel.runtime.precision import Arithmetic, use_arithmetic
 
-LIMITS: dict[Arithmetic, float] = {"float32": 1e-5, "tf32": 2e-3, "bfloat16": 2e-2}
-"""Relative error, root of summed squares, beyond which a convolution is wrong and not merely rounded."""
+LIMITS: dict[Arithmetic, float] = {"float32": 5e-5, "tf32": 2e-3, "bfloat16": 2e-2}
+"""Relative error, root of summed squares, beyond which a convolution is wrong and not merely rounded. On an H200 the errors were 9e-6, 9e-4
+and 3e-3 (docs/benchmarks.md), float32's in the gradient by the kernel, a sum over all voxels."""
 ROUNDS = 5
 CALLS = 4
 """A round on a card: so many in a row, so that it is kept busy while the host prepares the next."""

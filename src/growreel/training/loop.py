@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 
@@ -20,11 +17,13 @@ from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import model_header, write_model
+from growreel.models.layers import group_of
 from growreel.recipe import recipe_in_training
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
 from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.runtime.precision import training_arithmetic, use_arithmetic
+from growreel.runtime.signals import catch_signals
 from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.budget import within_hours
@@ -130,6 +129,12 @@ def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
                 "set --growth.minibatch to a multiple"
             )
         share = stage.minibatch // distributed.world_size()
+        if group_of(share) != group_of(stage.minibatch):
+            raise GrowreelError(
+                f"stage {stage.size}: minibatch {stage.minibatch} on {distributed.world_size()} processes leaves {share} for each, and "
+                f"the minibatch deviation would compare {group_of(share)} instead of {group_of(stage.minibatch)}: another discriminator. "
+                f"Set --growth.minibatch to a multiple of {4 * distributed.world_size()}, or use fewer processes"
+            )
         if stage.microbatch is not None and stage.microbatch < share and share % stage.microbatch:
             raise GrowreelError(f"stage {stage.size}: microbatch {stage.microbatch} does not divide the {share} clips of each process")
 
@@ -155,7 +160,7 @@ class _Loop:
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
     def run_to_end(self) -> TrainResult:
-        with self.progress, _catch_signals() as caught:
+        with self.progress, catch_signals() as caught:
             resumed = self._load()
             if self.is_first:
                 self.run.record(self.config, DataRecord.of(self.store), self.store, self.state.clips_shown)
@@ -329,28 +334,3 @@ class _Loop:
         """The store's frame rate, at the duration of the stage."""
         frames = self.state.plan.sizes[self.state.position.stage].t
         return self.store.fps * frames / self.store.size.t
-
-
-@contextmanager
-def _catch_signals() -> Iterator[list[signal.Signals]]:
-    """Collect the first Ctrl-C or SIGTERM instead of dying of it; a second one acts as usual."""
-    caught: list[signal.Signals] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        caught.append(signal.Signals(number))
-        restore()
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    previous: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, remember)
-    except ValueError:  # not in the main thread: signals are the caller's affair
-        previous.clear()
-    try:
-        yield caught
-    finally:
-        restore()

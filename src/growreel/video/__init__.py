@@ -1,8 +1,9 @@
 """Moving pictures in and out: the only part of growreel that knows codecs."""
 
 from growreel.video.comments import read_comment
+from growreel.video.media import Colors, DamagedError, MediaInfo, NotMediaError
 from growreel.video.pixels import enlarge, resize, tile_frames, tile_grid
-from growreel.video.reading import Colors, DamagedError, MediaInfo, NotMediaError, probe, read_frames
+from growreel.video.reading import probe, read_frames
 from growreel.video.writing import CLIP_SUFFIXES, check_suffix, webp_bytes, write_clip
 
 __all__ = [

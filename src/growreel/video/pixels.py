@@ -30,6 +30,24 @@ def resize(frame: NDArray[np.uint8], height: int, width: int, box: tuple[float, 
     return np.asarray(to_image(frame).resize((width, height), method, box=(left, top, right, bottom))).reshape(height, width, -1)
 
 
+def on_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay pixels [h, w, 4] with opacity on black: uint8 [h, w, 3], rounded."""
+    return ((rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def colored(frame: NDArray[np.uint8], colors: int) -> NDArray[np.uint8]:
+    """A frame [h, w], or [h, w, c] with c 1, 3 or 4, as [h, w, colors]; grey is luma, what is transparent lies on black."""
+    if frame.ndim == 2:
+        frame = frame[..., None]
+    if frame.shape[2] == 4:
+        frame = on_black(frame)
+    frame = np.ascontiguousarray(frame)
+    if frame.shape[2] == colors:
+        return frame
+    pixels = np.asarray(to_image(frame).convert("L" if colors == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], colors)
+
+
 def tile_grid(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
     """Arrange clips [n, t, h, w, c] in a grid [t, rows * h, columns * w, c], row by row; places left over are black.
 
