@@ -2,13 +2,13 @@
 
     PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER                        # all of it
     PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER --only checks          # checks, speed or sampling alone
-    PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER --device cpu --small   # what the tests run
+    PYTHONPATH=src python benchmarks/on_a_card.py --out FOLDER --device cpu --small   # its way through, without a card
 
 Needs the checkout, PyTorch, numpy, PyYAML and safetensors. Writes `on_a_card.json` and `on_a_card.md`; leaves with 1 if a check failed.
 
-Checks: versions against ranges of cuDNN that are known to compute wrong; one convolution in each precision against float64; gradients of
+Checks: the version of cuDNN against those that are known to compute wrong; one convolution in each precision against float64; gradients of
 every loss through a stage, a fade and a growth, in float64 against the CPU's, and recorded steps against plain ones; two processes on the
-card against one; the golden run of tests/test_training.py.
+card against one; the golden run (golden.py).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import golden
 import torch
 from torch import Tensor
 
@@ -35,26 +36,19 @@ from growreel.bench.machine import Yardsticks, describe_machine, synchronize
 from growreel.bench.report import markdown_rows
 from growreel.bench.workload import StageWorkload
 from growreel.config import Config, TrainingConfig, from_dict, load_preset, to_dict
-from growreel.data.shapes import shape_clips
-from growreel.data.writer import write_store
-from growreel.growth import Position, Size
-from growreel.runtime.precision import use_arithmetic
+from growreel.growth import Position
+from growreel.runtime.convolution_check import ConvolutionShape, check_convolution, cudnn_version, known_faults
+from growreel.runtime.precision import Arithmetic
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.execution import Execution
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
-from growreel.training.stats import read_lines
 from growreel.training.step import discriminator_step, generator_step
 
 SOURCE = Path(growreel.__file__).parents[1]
 LOSSES = ("swgan", "wgan-gp", "relativistic", "san")
-GOLDEN = [(40, 4.07095139, 0.01641820), (80, 4.30989759, 0.03076613), (120, 4.44096124, 0.01701871)]
-"""Of tests/test_training.py."""
-BAD_CUDNN = (
-    ((9, 8, 0), (9, 14, 99), "bfloat16 3-D convolutions (pytorch#163539, #166122)"),
-    ((9, 10, 2), (9, 15, 0), "a TF32 kernel (pytorch#167024)"),
-)
-PRECISIONS = ("float32", "tf32", "bfloat16", "bfloat16, penalty in tf32")
+SMALL = (ConvolutionShape(2, 8, 4, 8, 8),)
+PRECISIONS: tuple[Arithmetic, ...] = ("float32", "tf32", "bfloat16")
 WAYS = (
     ("float32", "plain"),
     ("float32", "recorded"),
@@ -68,13 +62,9 @@ SECONDS_EACH = 0.4
 
 
 def tiny(**changes: Any) -> Config:
-    """The configuration of tests/conftest.py: 2x4x4 -> 4x8x8 with 4 channels and fades."""
-    tree: dict[str, Any] = {
-        "growth": {"stages": ["2x4x4", "4x8x8"], "fade_clips": 40, "stable_clips": 40, "minibatch": 4, "learning_rate": 0.002},
-        "network": {"max_channels": 4, "latent_dim": 8, "feature_dim": 8, "image_channels": 3},
-        "loss": {"swgan": {"feature_penalty": "slope"}},
-        "training": {"ema_decay": 0.9, "stats_interval": 40, "sample_interval": 40, "checkpoint_interval": 40, "sample_count": 2},
-    }
+    """The configuration of the golden run in float32, with changes named section__field."""
+    tree = to_dict(golden.golden_config(precision="float32", sample_interval=40, checkpoint_interval=40, sample_count=2))
+    tree["network"]["image_channels"] = 3
     for path, value in changes.items():
         section, name = path.split("__")
         tree[section][name] = value
@@ -82,7 +72,7 @@ def tiny(**changes: Any) -> Config:
 
 
 def training_of(config: Config, precision: str) -> TrainingConfig:
-    """The settings of training with a precision of PRECISIONS."""
+    """The settings of training with the precision of one of WAYS."""
     changes: dict[str, dict[str, Any]] = {
         "float32": {"precision": "float32"},
         "tf32": {"precision": "tf32"},
@@ -101,41 +91,24 @@ def versions(device: torch.device) -> dict[str, Any]:
     """Facts, and the known faults of the cuDNN at hand."""
     found: dict[str, Any] = {**describe_machine(device), "cuda": torch.version.cuda}
     if device.type == "cuda":
-        number = torch.backends.cudnn.version() or 0
-        version = (number // 10000, number // 100 % 100, number % 100)
-        found["cudnn"] = ".".join(map(str, version))
-        found["known faults of this cuDNN"] = [what for low, high, what in BAD_CUDNN if low <= version <= high]
+        version = cudnn_version()
+        found["cudnn"] = ".".join(map(str, version or ()))
+        found["known faults of this cuDNN"] = [fault.what for fault in known_faults(version)]
         found["memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"
     return found
 
 
-def convolution(device: torch.device, channels: int) -> dict[str, Any]:
-    """One convolution 3x3x3, 16 clips of 16x32x32: error against float64 and rate, in each precision, forward and both gradients."""
-    rng, size = torch.Generator().manual_seed(0), (4, 8, 8) if channels < 32 else (16, 32, 32)
-    x, w = torch.randn(16, channels, *size, generator=rng), torch.randn(channels, channels, 3, 3, 3, generator=rng)
-    g = torch.randn(16, channels, *size, generator=rng)
-
-    def three(dtype: torch.dtype) -> Callable[[], tuple[Tensor, ...]]:
-        layout = torch.channels_last_3d
-        a, b, c = (t.to(device, dtype).contiguous(memory_format=layout) for t in (x, w, g))
-        arguments = ([1] * 3, [1] * 3, [1] * 3, False, [0] * 3, 1)
-
-        def run() -> tuple[Tensor, ...]:
-            y = torch.convolution(a, b, None, *arguments)
-            return (y, *torch.ops.aten.convolution_backward(c, a, b, None, *arguments, [True, True, False])[:2])
-
-        return run
-
-    exact = three(torch.float64)()
-    result: dict[str, Any] = {}
-    for precision in PRECISIONS[:3]:
-        with use_arithmetic("tf32" if precision == "tf32" else "float32"):
-            run = three(torch.bfloat16 if precision == "bfloat16" else torch.float32)
-            errors = [relative(a, b) for a, b in zip(run(), exact, strict=True)]
-            rate = 3 * 2 * 27 * channels**2 * g[:, 0].numel() / seconds_each(run, device)
-        limit = {"float32": 1e-5, "tf32": 2e-3, "bfloat16": 2e-2}[precision]
-        result[precision] = {"errors": errors, "tflops": rate / 1e12, "passed": max(errors) < limit}
-    return result
+def convolutions(device: torch.device, shapes: Sequence[ConvolutionShape] | None = None) -> dict[str, dict[str, Any]]:
+    """What `precision: auto` looks at: errors against float64 and rates of a convolution with its two gradients, by precision."""
+    return {
+        finding.precision: {
+            "errors": finding.errors,
+            "tflops": finding.operations / finding.seconds / 1e12,
+            "passed": finding.refusal is None,
+            "finding": str(finding),
+        }
+        for finding in check_convolution(device, PRECISIONS, shapes)
+    }
 
 
 def seconds_each(work: Callable[[], Any], device: torch.device, seconds: float = SECONDS_EACH) -> float:
@@ -153,22 +126,26 @@ def seconds_each(work: Callable[[], Any], device: torch.device, seconds: float =
     return (time.perf_counter() - started) / calls
 
 
-def trained(config: Config, device: torch.device, steps: int = 2) -> tuple[Tensor, float]:
-    """How all weights changed in steps of both networks at the first stage, in a fade, and in the stable phase after it; the last loss."""
+def trained(config: Config, device: torch.device, steps: int = 2) -> Tensor:
+    """How all weights changed in steps of both networks at the first stage, in a fade, and in the stable phase after it.
+
+    They begin as those of a float64 run, whatever the precision.
+    """
     state, execution = TrainingState(config, device), Execution(config.training, device)
+    wide = dataclasses.replace(config, training=dataclasses.replace(config.training, precision="float64"))
+    for name, module in TrainingState(wide, torch.device("cpu")).modules().items():
+        state.modules()[name].load_state_dict(module.state_dict())
     before = _weights(state)
     rng = torch.Generator().manual_seed(1)
-    value = 0.0
     for position in (Position(0, "stable", 1.0), Position(1, "fade", 0.3), Position(1, "fade", 0.6), Position(1, "stable", 1.0)):
         size = state.plan.sizes[position.stage]
         state.prepare_optimizers(position)
         for _ in range(steps):
             real = (torch.rand(8, *size, 3, generator=rng) * 2 - 1).to(device, state.dtype).movedim(-1, 1)
             for step in (discriminator_step, generator_step):
-                stats = step(state, real, position, 8, config, execution)
-                value = float(next(iter(stats.values())))
+                step(state, real, position, 8, config, execution)
             state.clips_shown += 8
-    return _weights(state) - before, value
+    return _weights(state) - before
 
 
 def _weights(state: TrainingState) -> Tensor:
@@ -185,7 +162,7 @@ def gradients(device: torch.device, loss: str) -> dict[str, Any]:
         config = tiny(**shared, training__precision=precision, training__cuda_graphs=graphs)
         # Adam's usual eps of 1e-8 takes whole steps along gradients that are mere rounding.
         config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, eps=1e-2))
-        return trained(config, where)[0]
+        return trained(config, where)
 
     exact = weights(cpu, "float64", False)
     errors = {
@@ -196,13 +173,11 @@ def gradients(device: torch.device, loss: str) -> dict[str, Any]:
     return {"errors": errors, "passed": max(list(errors.values())[:2]) < 1e-9 and errors["recorded, float32"] < 1e-3}
 
 
-def golden(device: torch.device, store: Path, folder: Path) -> dict[str, Any]:
+def golden_run(device: torch.device, store: Path, folder: Path) -> dict[str, Any]:
     """The golden run of the tests, in float64."""
-    train(store, folder / "golden", tiny(training__precision="float64", training__device=str(device)), progress=False)
-    lines = read_lines(folder / "golden" / "stats.jsonl")
-    found = [(line["clips"], line["loss_discriminator"], line["loss_generator"]) for line in lines if "loss_generator" in line]
-    worst = max(abs(a / b - 1) for ours, theirs in zip(found, GOLDEN, strict=True) for a, b in zip(ours, theirs, strict=True))
-    return {"losses": found, "errors": {"worst": worst}, "passed": worst < 1e-6}
+    found = golden.golden_losses(store, folder / "golden", golden.golden_config(device=str(device)))
+    worst = golden.largest_difference(found)
+    return {"losses": found, "errors": {"worst": worst}, "passed": worst < golden.TOLERANCE}
 
 
 def two_processes(device: torch.device, store: Path, folder: Path) -> dict[str, Any]:
@@ -222,7 +197,7 @@ def two_processes(device: torch.device, store: Path, folder: Path) -> dict[str, 
     arguments = [str(store), str(folder / "two"), str(folder / "two.json")]
     done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment, timeout=240)
     if done.returncode:
-        return {"errors": {}, "passed": False, "output": done.stderr[-2000:]}
+        return {"errors": {}, "passed": False, "output": done.stderr[-20_000:]}
     one, two = (torch.load(list_checkpoints(folder / name)[-1] / "state.pt", weights_only=True) for name in ("one", "two"))
     errors = {
         name: relative(torch.cat([t.flatten() for t in two[name].values()]), torch.cat([t.flatten() for t in one[name].values()]))
@@ -269,8 +244,8 @@ def measured(device: torch.device, config: Config, stage: int) -> dict[str, Any]
 
 def sampling(device: torch.device, config: Config, stage: int) -> dict[str, Any]:
     """Clips generated a second, from latents to bytes on the host."""
-    result = {}
-    for precision in PRECISIONS[:3]:
+    result: dict[str, Any] = {}
+    for precision in PRECISIONS if device.type == "cuda" else ("float32", "bfloat16"):
         workload = StageWorkload(to_dict(dataclasses.replace(config, training=training_of(config, precision))), stage, str(device))
         result[precision] = workload.batch() / seconds_each(lambda: workload.sample(1), device)  # noqa: B023 - called at once
     return result
@@ -304,7 +279,7 @@ def table(report: dict[str, Any], config: Config) -> str:
             lines.append(f"- {way}: {hours:,.1f} hours for the clips of these stages (fades counted as the rest)")
         lines.append("")
     if report.get("sampling"):
-        rows = [("stage", *PRECISIONS[:3])]
+        rows = [("stage", *next(iter(report["sampling"].values())))]
         rows += [(size, *(f"{rate:,.0f}" for rate in found.values())) for size, found in report["sampling"].items()]
         lines += ["Sampling, clips a second:", "", *markdown_rows(rows), ""]
     return "\n".join([*lines, f"{report['seconds']:.0f} seconds in all"])
@@ -336,15 +311,14 @@ def main() -> int:
 
     if "checks" in options.only:
         checks = report["checks"] = dict[str, Any]()
-        for name, check in convolution(device, 8 if options.small else 64).items():
+        for name, check in convolutions(device, SMALL if options.small else None).items():
             checks[f"convolution, {name}"] = check
         for loss in LOSSES:
             checks[f"gradients, {loss}"] = gradients(device, loss)
             print(loss, checks[f"gradients, {loss}"], flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            store = Path(folder) / "store"
-            write_store(store, shape_clips(40, Size(4, 8, 8)), fps=8.0)
-            checks["golden run"] = golden(device, store, Path(folder))
+            store = golden.golden_store(Path(folder) / "store")
+            checks["golden run"] = golden_run(device, store, Path(folder))
             checks["two processes"] = two_processes(device, store, Path(folder))
         save()
     stages = [(k, size) for k, size in enumerate(config.growth.plan().sizes) if options.sizes is None or str(size) in options.sizes]

@@ -16,7 +16,7 @@ from quality import OPTIONS, config_of
 from growreel.bench.report import markdown_rows
 from growreel.bench.workload import StageWorkload
 from growreel.config import to_dict
-from growreel.runtime.precision import resolve_precision
+from growreel.runtime.precision_choice import resolve_precision
 
 REFERENCE, ROUNDS, STEPS = "wgan-gp", 5, 4
 VARIANTS = (REFERENCE, "swgan-slope", "penalty-interval-4", *(name for name in OPTIONS if name not in ("subsample", "ema-0.997")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from growreel.config import Config, from_dict
 from growreel.data.shapes import shape_clips
 from growreel.data.writer import write_store
 from growreel.growth import GrowthPlan, Size, Stage
+from growreel.training import progress
 
 torch.set_num_threads(1)  # tests run side by side; two threads each would fight for two cores
+progress.FIRST_LOOK_SECONDS = math.inf  # else a run on a slow machine shows, and writes, what one on a fast machine does not
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def test_every_phase_is_scaled_by_the_same_factor(name: str, factor: float) -> N
 def test_the_factor_fills_the_budget() -> None:
     assert budget_factor(7200, [600, 1200, 1800]) == 2
     for factor in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(GrowreelError, match="positive and finite"):
+        with pytest.raises(GrowreelError, match="must be above 0 and finite"):
             scale_schedule(load_preset("demo").growth, factor)
 
 
@@ -55,7 +55,7 @@ def test_hours_on_the_command_line(
     assert "keeps the schedule that it was begun with" in said and "done: 60 clips shown" in said
     assert main([*command, "--training.seed", "5"]) == 2 and "training.seed: 0 -> 5" in capsys.readouterr().err
     assert main([*command, "--clips", "40"]) == 2 and "leave one out" in capsys.readouterr().err
-    assert main([*command, "--hours", "0"]) == 2 and "--hours 0: must be positive" in capsys.readouterr().err
+    assert main([*command, "--hours", "0"]) == 2 and "--hours 0.0: must be above 0 and finite" in capsys.readouterr().err
 
 
 def test_a_budget_that_is_far_too_small_says_so(

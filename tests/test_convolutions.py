@@ -56,7 +56,8 @@ def narrow(name: str) -> Config:
     """A preset with its plan, loss and precision, but two channels: extents do not depend on widths."""
     config = colored(load_preset(name))
     network = dataclasses.replace(config.network, base_channels=2, max_channels=2, latent_dim=4, feature_dim=4)
-    return dataclasses.replace(config, network=network, training=dataclasses.replace(config.training, compile="off"))
+    precision = "float32" if config.training.precision == "auto" else config.training.precision
+    return dataclasses.replace(config, network=network, training=dataclasses.replace(config.training, compile="off", precision=precision))
 
 
 def stages() -> list[Any]:

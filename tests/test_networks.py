@@ -141,7 +141,9 @@ def test_state_dict_keys_are_named_by_stage() -> None:
 def test_truncation_0_gives_one_clip_for_all_latents() -> None:
     generator, _ = networks()
     clips = generator(torch.randn(3, 5).double(), 2, truncation=0.0)
-    assert torch.equal(clips[0], clips[1]) and torch.equal(clips[0], clips[2])
+    torch.testing.assert_close(
+        clips, clips[:1].expand_as(clips), rtol=0, atol=1e-12
+    )  # products may sum the rows of a batch in different orders
     wide = generator(torch.randn(64, 5).double(), 2).std(dim=0).mean()
     narrow = generator(torch.randn(64, 5).double(), 2, truncation=0.3).std(dim=0).mean()
     assert narrow < wide

@@ -1,4 +1,4 @@
-"""Arithmetic: what the settings are inside and after, who computes within them, and what `auto` becomes when a run begins and goes on."""
+"""Arithmetic: what the settings are inside and after, and who computes within them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import torch
 
 from conftest import colored, tiny_config
 from growreel.bench.workload import StageWorkload
-from growreel.config import load_config, to_dict
-from growreel.errors import GrowreelError
+from growreel.config import to_dict
 from growreel.evaluation.extractors import c3d, i3d, inception, networks
 from growreel.evaluation.extractors.weights import WeightsFile
 from growreel.models import build_generator
 from growreel.models.generator import Generator
 from growreel.runtime import precision
-from growreel.runtime.precision import Arithmetic, bfloat16_gain, resolve_precision, set_arithmetic, use_arithmetic
+from growreel.runtime.precision import Arithmetic, set_arithmetic, use_arithmetic
 from growreel.sampling import clips_of_latents
 from growreel.training import step
 from growreel.training.loop import train
@@ -55,15 +54,16 @@ def settings() -> Settings:
 FULL = {"convolution": "ieee", "recurrent": "ieee", "product": "ieee", "allow_tf32": False, "matmul precision": "highest"}
 TF32 = {"convolution": "tf32", "recurrent": "tf32", "product": "tf32", "allow_tf32": True, "matmul precision": "high"}
 CPU_FULL = {"convolution, CPU": "ieee", "product, CPU": "ieee"}
+FASTEST = {"benchmark": True}
 
 
 @pytest.fixture(autouse=True)
 def as_found() -> Iterator[None]:
     """Tests leave the settings as PyTorch has them at first."""
     backends: Any = torch.backends
-    before, parent, benchmark = precision._settings(), backends.fp32_precision, backends.cudnn.benchmark
+    before, parent, kernels = precision._settings(), backends.fp32_precision, backends.cudnn.benchmark
     yield
-    backends.cudnn.benchmark = benchmark
+    backends.cudnn.benchmark = kernels
     backends.fp32_precision = parent
     precision._restore(before)
 
@@ -161,39 +161,9 @@ def test_training_and_bench_compute_in_full(shapes_store: Path, tmp_path: Path, 
     older_names()
     before = settings()
     train(shapes_store, tmp_path / "run", tiny_config(clips=8, precision="bfloat16"), progress=False)
-    fastest = {"benchmark": True}
-    assert seen == [before | FULL | CPU_FULL | fastest] * 2 and settings() == before
+    assert seen == [before | FULL | CPU_FULL | FASTEST] * 2 and settings() == before
     config = colored(tiny_config())
     StageWorkload(to_dict(dataclasses.replace(config)), 0, "cpu")  # a process of its own: it need not put anything back
-    assert settings() == before | FULL | CPU_FULL | fastest
+    assert settings() == before | FULL | CPU_FULL | FASTEST
     set_arithmetic("tf32")
-    assert settings() == before | TF32 | CPU_FULL | fastest
-
-
-def gains(monkeypatch: pytest.MonkeyPatch, gain: float, has_instructions: bool = True) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
-    monkeypatch.setattr(precision, "bfloat16_gain", lambda: gain)
-
-
-def test_auto_takes_what_is_faster_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    for gain, has_instructions, expected in ((2.0, True, "bfloat16"), (0.5, True, "float32"), (2.0, False, "float32")):
-        gains(monkeypatch, gain, has_instructions)
-        assert resolve_precision("auto", CPU) == expected
-        assert [resolve_precision(asked, CPU) for asked in ("float32", "bfloat16")] == ["float32", "bfloat16"]
-
-
-def test_the_measurement_is_made_once_a_process() -> None:
-    first = bfloat16_gain(1)
-    assert 0.01 < first < 100
-    assert bfloat16_gain(1) == first
-
-
-def test_a_run_goes_on_as_it_was_begun(shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gains(monkeypatch, 2.0)
-    train(shapes_store, tmp_path / "run", tiny_config(precision="auto", compile="auto", clips=8), progress=False)
-    gains(monkeypatch, 0.5)  # another machine, or a busy moment
-    result = train(shapes_store, tmp_path / "run", tiny_config(precision="auto", compile="auto", clips=16), progress=False)
-    assert result.clips_shown == 16
-    assert load_config(tmp_path / "run" / "config.yaml").training.precision == "bfloat16"
-    with pytest.raises(GrowreelError, match=r"training\.precision: bfloat16 -> float32"):
-        train(shapes_store, tmp_path / "run", tiny_config(precision="float32", clips=24), progress=False)
+    assert settings() == before | TF32 | CPU_FULL | FASTEST

@@ -199,13 +199,13 @@ def test_clear_errors_before_any_work(tmp_path: Path) -> None:
         prepare(source, store, SIZE, workers=0)
     encode(source / "a.mkv", block_frames(8, 16, 16), **LOSSLESS)
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"frame_stride": 0}, "--frame-stride: 0"),
-        ({"clip_stride": 0}, "--clip-stride: 0"),
-        ({"max_clips_per_video": 0}, "--max-clips-per-video: 0"),
-        ({"fps": -1.0}, "--fps: -1.0"),
-        ({"tiles": (0, 3)}, "--tiles: 0"),
-        ({"fit": "stretch"}, "--fit: 'stretch' is unknown; use crop or pad"),
-        ({"colors": 4}, "--colors: 4"),
+        ({"frame_stride": 0}, "--frame-stride 0: must be at least 1"),
+        ({"clip_stride": 0}, "--clip-stride 0: must be at least 1"),
+        ({"max_clips_per_video": 0}, "--max-clips-per-video 0: must be at least 1"),
+        ({"fps": -1.0}, "--fps -1.0: must be above 0"),
+        ({"tiles": (0, 3)}, "--tiles: rows and columns 0: must be at least 1"),
+        ({"fit": "stretch"}, "--fit stretch: is unknown; use crop or pad"),
+        ({"colors": 4}, "--colors 4: must be 3"),
         ({"labels": True}, "--labels: .*has no sub-folders"),
     ]
     for options, message in wrong:
@@ -371,5 +371,5 @@ def test_describe_and_contact_sheet(tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / "all.png")).shape == (96, 64, 3)
     with pytest.raises(GrowreelError, match=r"is a \.png file"):
         contact_sheet(store, tmp_path / "sheet.txt")
-    with pytest.raises(GrowreelError, match="count: 0"):
+    with pytest.raises(GrowreelError, match="--count 0: must be at least 1"):
         contact_sheet(store, tmp_path / "sheet.png", count=0)

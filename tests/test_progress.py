@@ -29,7 +29,7 @@ def test_off_a_terminal_one_line_per_interval(shapes_store: Path, tmp_path: Path
     lines = [line for line in said.out.splitlines() if "clips/s" in line]
     assert [re.match(r"\d+", line)[0] for line in lines] == ["40", "80", "120"]  # type: ignore[index]
     assert lines[1].startswith("80 of 120 clips (67%): 4x8x8 fade alpha 0.90, "), "as the line of stats.jsonl"
-    assert all(re.search(r"loss D -?[\d.e-]+, loss G -?[\d.e-]+, penalty [\d.e-]+, about \d+ s left", line) for line in lines)
+    assert all(re.search(r"loss D -?[\d.e-]+, loss G -?[\d.e-]+, penalty [\d.e-]+, about [\d.]+ (s|min|h) left", line) for line in lines)
     assert not said.err and "\r" not in said.out and "120 clips to train, about" in said.out
 
 
@@ -67,7 +67,8 @@ def test_first_samples_and_statistics_do_not_wait_for_an_interval(
     ]
 
 
-def test_first_look_comes_once_and_by_the_clock(capsys: pytest.CaptureFixture[str]) -> None:
+def test_first_look_comes_once_and_by_the_clock(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "FIRST_LOOK_SECONDS", 20.0)
     now = [100.0]
     shown = Progress(colored(tiny_config()), torch.device("cpu"), shown=True, times=TIMES, clock=lambda: now[0])
     shown.begin(0)

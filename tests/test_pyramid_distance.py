@@ -133,7 +133,7 @@ def test_rows_and_clips_of_other_shapes_are_refused() -> None:
     rows = np.zeros((3, 2, 2, 3, 1, 7, 7), np.float32)
     with pytest.raises(GrowreelError, match="with the 1 levels named"):
         SlicedWasserstein(rows, rows, [Size(4, 8, 8)])
-    with pytest.raises(GrowreelError, match="directions: 0"):
+    with pytest.raises(GrowreelError, match="directions 0: must be at least 1"):
         SlicedWasserstein(rows, rows, [Size(4, 32, 32), Size(4, 16, 16)], directions=0)
     extractor = PyramidPatches(Size(4, 16, 16), 3, 2, False, seed=0)
     for clips, numbers in ((noise(2, Size(4, 16, 16), 1), [0, 1]), (noise(2, Size(4, 16, 16)), [0]), (noise(1, Size(4, 16, 8)), [0])):

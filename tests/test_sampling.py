@@ -24,7 +24,9 @@ from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import PRETRAINED, LoadedGenerator, load_generator, pretrained_names, save_model
 from growreel.recipe import read_recipe, recipe_of
-from growreel.runtime import precision
+from growreel.runtime import precision_choice
+from growreel.runtime.convolution_check import Finding
+from growreel.runtime.precision_choice import resolve_precision
 from growreel.sampling import generate, stream, walk, write_samples
 
 
@@ -114,7 +116,8 @@ def test_no_clip_is_made_that_is_not_used(model: LoadedGenerator, monkeypatch: p
 def test_no_stopwatch_decides_about_pixels(model: LoadedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine where bfloat16 is twice as fast samples are float32 all the same, until bfloat16 is asked for."""
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    monkeypatch.setattr(precision, "bfloat16_gain", lambda: 2.0)
+    monkeypatch.setattr(precision_choice, "_measured", lambda *_: [Finding("float32", (), 2.0), Finding("bfloat16", (), 1.0)])
+    assert resolve_precision("auto", torch.device("cpu")) == "bfloat16"
     assert np.array_equal(generate(model, range(4)), generate(model, range(4), precision="float32"))
     frames = np.stack(list(walk(model, 6)))
     assert np.array_equal(frames, np.stack(list(walk(model, 6, precision="float32"))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from conftest import colored
@@ -71,6 +72,7 @@ def test_what_is_wrong_is_refused_by_its_rule(real: NDArray[np.uint8]) -> None:
 
 def test_untrained_clips_are_refused() -> None:
     config = colored(load_preset("demo"))
+    torch.manual_seed(0)
     generator = build_generator(config).requires_grad_(False)
     plan = generator.plan
     model = LoadedGenerator(generator, config, plan.position(plan.total_clips), 0, 8.0, "unstated")

@@ -7,7 +7,6 @@ same `GrowthPlan`, so the parts cannot disagree (arXiv 1810.02419 grows resoluti
 from __future__ import annotations
 
 import bisect
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 
 Order = Literal["space", "time", "joint", "paper"]
 Phase = Literal["fade", "stable"]
@@ -64,17 +64,15 @@ class Stage:
 
     def __post_init__(self) -> None:
         where = f"stage {self.size}"
-        if self.fade_clips < 0 or self.stable_clips < 0:
-            raise GrowreelError(f"{where}: fade_clips={self.fade_clips}, stable_clips={self.stable_clips}; neither may be negative")
+        for name in ("fade_clips", "stable_clips"):
+            check_range(f"{where}: {name}", getattr(self, name), least=0)
         if self.fade_clips + self.stable_clips == 0:
             raise GrowreelError(f"{where}: has no clips to train on; give fade_clips or stable_clips a positive value")
-        if self.minibatch < 1:
-            raise GrowreelError(f"{where}: minibatch is {self.minibatch}; it must be at least 1")
+        check_range(f"{where}: minibatch", self.minibatch, least=1)
         if self.microbatch is not None and (self.microbatch < 1 or self.minibatch % self.microbatch):
             raise GrowreelError(f"{where}: microbatch is {self.microbatch}; it must divide the minibatch of {self.minibatch}")
         for name in ("learning_rate", "final_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise GrowreelError(f"{where}: {name} is {getattr(self, name)}; it must be positive and finite")
+            check_range(f"{where}: {name}", getattr(self, name), above=0)
 
 
 @dataclass(frozen=True)

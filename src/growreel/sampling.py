@@ -16,6 +16,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
+from growreel.ranges import check_range
 from growreel.recipe import Recipe, at_stage
 from growreel.runtime.durable import replacing, writing
 from growreel.runtime.precision import Arithmetic, named_arithmetic, use_arithmetic
@@ -54,8 +55,7 @@ def stream(
     seeds = [int(seed) for seed in seeds]
     if not seeds or min(seeds) < 0:
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
-    if truncation < 0:
-        raise GrowreelError(f"--truncation {truncation}: must be 0 or more (1 is as trained)")
+    check_range("--truncation", truncation, least=0)
     _announce(model, len(seeds), precision)
     latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
     return clips_of_latents(model.generator, model.position, latents, truncation, precision)
@@ -165,11 +165,9 @@ def walk(
     Raises:
         GrowreelError: a number out of range.
     """
-    if frames < 2 or turns < 1 or count < 1 or seed < 0 or truncation < 0:
-        raise GrowreelError(
-            f"walk: --frames {frames} must be at least 2, --turns {turns} and --count {count} at least 1, "
-            f"--seed {seed} and --truncation {truncation} not negative"
-        )
+    for name, value, least in (("frames", frames, 2), ("turns", turns, 1), ("count", count, 1), ("seed", seed, 0)):
+        check_range(f"--{name}", value, least=least)
+    check_range("--truncation", truncation, least=0)
     _announce(model, frames * count, precision)
     paths = torch.from_numpy(np.stack([_closed_path(seed + k, frames, turns, model.generator.latent_dim) for k in range(count)]))
     length = model.size.t

@@ -26,9 +26,11 @@ from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
+from growreel.ranges import check_range
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
-from growreel.runtime.precision import dtype_of, resolve_training
+from growreel.runtime.precision import dtype_of
+from growreel.runtime.precision_choice import resolve_training
 
 LOG = logging.getLogger(__name__)
 LEAST_SECONDS = 0.5
@@ -47,8 +49,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
     Raises:
         GrowreelError: a size is no stage, the store does not fit, or memory ran out.
     """
-    if repeats < 1:
-        raise GrowreelError(f"--repeats {repeats}: must be at least 1")
+    check_range("--repeats", repeats, least=1)
     device = distributed.pick_device(config.training.device, "--training.device")
     check_trainable(device, "--training.device")
     plan = config.growth.plan()
@@ -77,7 +78,7 @@ class _Stages:
 
     def __init__(self, config: Config, store: ClipStore, device: torch.device, repeats: int, report: BenchReport) -> None:
         self.config, self.store, self.device, self.repeats, self.report = config, store, device, repeats, report
-        self.yardsticks = Yardsticks(device, dtype_of(config.training.precision, device))
+        self.yardsticks = Yardsticks(device, dtype_of(config.training.precision))
 
     def measure(self, number: int, stage: Stage) -> StageFigures:
         """Measure all rounds at one stage, with a process of its own for the networks, so that its peak of memory is its own."""

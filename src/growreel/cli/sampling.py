@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 
 if TYPE_CHECKING:
     from growreel.models.files import LoadedGenerator
@@ -65,8 +66,7 @@ def run_sample(options: Namespace) -> int:
     """Make clips, write them and print the names of the files. Returns the exit code."""
     from growreel.recipe import at_stage, check_model, find_model, read_recipe
 
-    if options.count is not None and options.count < 1:
-        raise GrowreelError(f"--count {options.count}: must be at least 1")
+    check_range("--count", options.count, least=1)
     if options.like is None:
         if options.model is None:
             raise GrowreelError("sample: give a MODEL, or --like CLIP to make the clips of a file again")
@@ -98,8 +98,7 @@ def run_walk(options: Namespace) -> int:
     """Make a walk, write it and print the name of the file. Returns the exit code."""
     from growreel.recipe import Walk
 
-    if options.count < 1:
-        raise GrowreelError(f"--count {options.count}: must be at least 1")
+    check_range("--count", options.count, least=1)
     model = _load_model(options.model, options.device)
     seeds = range(_seed(options), _seed(options) + options.count)
     return _write(model, _recipe(model, options, seeds, walk=Walk(options.frames, options.turns)), options)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from growreel.config.growth import GrowthConfig, StageConfig
-from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 
 
 def scale_schedule(growth: GrowthConfig, factor: float) -> GrowthConfig:
@@ -19,8 +18,7 @@ def scale_schedule(growth: GrowthConfig, factor: float) -> GrowthConfig:
 
     Raises GrowreelError unless `factor` is positive and finite, and as `GrowthConfig.plan` does.
     """
-    if not 0 < factor < math.inf:
-        raise GrowreelError(f"schedule: cannot be scaled by {factor}; the factor must be positive and finite")
+    check_range("schedule: its factor of length", factor, above=0)
 
     def scaled(clips: int, minibatch: int) -> int:
         return minibatch * max(1, round(clips * factor / minibatch)) if clips else 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from growreel.config.ranges import check_range
 from growreel.errors import GrowreelError
 from growreel.growth import AXIS_NAMES, GrowthPlan, Size
+from growreel.ranges import check_range
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class SlicedConfig:
     """Target of the second penalty; None takes the form's own: 0.01 for `released`, 1 for `slope`."""
 
     def __post_init__(self) -> None:
-        check_range("loss.swgan.matrices", self.matrices, least=1)
-        check_range("loss.swgan.gradient_weight", self.gradient_weight, least=0)
-        check_range("loss.swgan.feature_weight", self.feature_weight, least=0)
+        check_range("--loss.swgan.matrices", self.matrices, least=1)
+        check_range("--loss.swgan.gradient_weight", self.gradient_weight, least=0)
+        check_range("--loss.swgan.feature_weight", self.feature_weight, least=0)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class WassersteinGPConfig:
 
     def __post_init__(self) -> None:
         for name in ("gradient_weight", "gradient_target", "drift_weight"):
-            check_range(f"loss.wgan_gp.{name}", getattr(self, name), least=0)
+            check_range(f"--loss.wgan_gp.{name}", getattr(self, name), least=0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RelativisticConfig:
     """Weight of half the squared gradients at real and at generated clips (R1 and R2)."""
 
     def __post_init__(self) -> None:
-        check_range("loss.relativistic.gradient_weight", self.gradient_weight, least=0)
+        check_range("--loss.relativistic.gradient_weight", self.gradient_weight, least=0)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class SANConfig:
     """Weight of half the squared gradient at real clips (R1)."""
 
     def __post_init__(self) -> None:
-        check_range("loss.san.gradient_weight", self.gradient_weight, least=0)
+        check_range("--loss.san.gradient_weight", self.gradient_weight, least=0)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LossConfig:
     code, which keeps all clips at full size; a larger size trains the beginning of a longer plan; `stage` is each stage's own size."""
 
     def __post_init__(self) -> None:
-        check_range("loss.penalty_interval", self.penalty_interval, least=1)
+        check_range("--loss.penalty_interval", self.penalty_interval, least=1)
         if self.penalty_reference not in ("last", "stage"):
             Size.parse(self.penalty_reference, "--loss.penalty_reference")
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from growreel.config.growth import GrowthConfig
 from growreel.config.loss import LossConfig
-from growreel.config.ranges import check_range
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 
 Precision = Literal["float64", "float32", "tf32", "bfloat16", "auto"]
 EMA_HALFLIFE_CLIPS = 10_000.0
@@ -32,7 +32,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for name in ("base_channels", "max_channels", "latent_dim", "feature_dim"):
-            check_range(f"network.{name}", getattr(self, name), least=1)
+            check_range(f"--network.{name}", getattr(self, name), least=1)
         if self.image_channels not in (None, 1, 3):
             raise GrowreelError(f"--network.image_channels {self.image_channels}: must be 1 (grey) or 3 (RGB)")
 
@@ -52,8 +52,8 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):
-            check_range(f"optimizer.{name}", getattr(self, name), least=0, most=0.999999)
-        check_range("optimizer.eps", self.eps, least=1e-30)
+            check_range(f"--optimizer.{name}", getattr(self, name), least=0, most=0.999999)
+        check_range("--optimizer.eps", self.eps, least=1e-30)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class TrainingConfig:
     the same for all frames of a clip; for small sets. At most 0.8: beyond, generated clips could learn the changes."""
     precision: Precision = "float32"
     """Arithmetic of the blocks. With bfloat16 the penalties' values, heads, EMA and optimiser stay float32 (docs/log.md has the
-    error); `auto`: bfloat16 where it is faster, found out when the run begins. float64 is for checks: everything is computed in it."""
+    error); `auto`: the fastest that a convolution on this device shows to be right, when the run begins. float64 is for checks: everything
+    is computed in it."""
     penalty_precision: Literal["float32", "tf32"] = "float32"
     """On a CUDA card with bfloat16: how float32 products are computed, which are the values of the gradient penalty. tf32 rounds their
     operands to 10 bits; steps were 1.2 times as fast on an H200."""
@@ -118,30 +119,24 @@ class TrainingConfig:
     """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
 
     def __post_init__(self) -> None:
-        check_range("training.seed", self.seed, least=0)
-        check_range("training.augment_probability", self.augment_probability, least=0, most=0.8)
+        check_range("--training.seed", self.seed, least=0)
+        check_range("--training.augment_probability", self.augment_probability, least=0, most=0.8)
         for name, most in (("ema_decay", 1.0), ("ema_halflife_clips", math.inf), ("ema_rampup", math.inf)):
-            if getattr(self, name) is not None:
-                check_range(f"training.{name}", getattr(self, name), least=0, most=most)
+            check_range(f"--training.{name}", getattr(self, name), least=0, most=most)
         if self.ema_decay is not None and self.ema_halflife_clips is not None:
             raise GrowreelError(
                 f"--training.ema_halflife_clips {self.ema_halflife_clips:g}, --training.ema_decay {self.ema_decay:g}: both say how long "
                 "the moving average remembers; leave one out"
             )
-        check_range("training.explosion_limit", self.explosion_limit, least=1e-30)
-        if self.clips is not None:
-            check_range("training.clips", self.clips, least=1)
+        check_range("--training.explosion_limit", self.explosion_limit, least=1e-30)
         if self.compile == "on" and self.recompute_voxels is not None:
             raise GrowreelError(
                 f"--compile on, --training.recompute_voxels {self.recompute_voxels}: a compiled graph computes nothing twice; leave one out"
             )
-        if self.recompute_voxels is not None:
-            check_range("training.recompute_voxels", self.recompute_voxels, least=1)
-        if self.eval_interval is not None:
-            check_range("training.eval_interval", self.eval_interval, least=1)
-        check_range("training.eval_clips", self.eval_clips, least=2)
-        for name in ("critic_steps", "stats_interval", "sample_interval", "checkpoint_interval", "keep_checkpoints", "sample_count"):
-            check_range(f"training.{name}", getattr(self, name), least=1)
+        check_range("--training.eval_clips", self.eval_clips, least=2)
+        intervals = ("stats_interval", "sample_interval", "checkpoint_interval", "eval_interval")
+        for name in (*intervals, "clips", "critic_steps", "keep_checkpoints", "sample_count", "recompute_voxels"):
+            check_range(f"--training.{name}", getattr(self, name), least=1)
 
     @property
     def ema_halflife(self) -> float:

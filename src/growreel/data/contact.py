@@ -11,6 +11,7 @@ import numpy as np
 
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 from growreel.runtime.terminal import printable
 from growreel.video import tile_frames, write_clip
 
@@ -60,13 +61,11 @@ def describe(store: ClipStore) -> str:
 
 
 def check_sheet(path: str | os.PathLike[str], count: int, seed: int) -> None:
-    """Raise GrowreelError if `path` is no .png, `count` is not positive, or `seed` is negative."""
+    """Raise GrowreelError if `path` is no .png, `count` is less than 1, or `seed` less than 0."""
     if Path(path).suffix.lower() != ".png":
         raise GrowreelError(f"{path}: a contact sheet is a .png file; change the name")
-    if count < 1:
-        raise GrowreelError(f"count: {count} is not possible; show at least one clip")
-    if seed < 0:
-        raise GrowreelError(f"--seed {seed}: must not be negative")
+    check_range("--count", count, least=1)
+    check_range("--seed", seed, least=0)
 
 
 def contact_sheet(store: ClipStore, path: str | os.PathLike[str], count: int = 16, seed: int = 0) -> None:

@@ -37,7 +37,7 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float], bootstrap_deviation: float | None = None, real: float | None = None) -> Figure:
-        """From the value of each repeat and the first one's bootstrap deviation."""
+        """Make a figure from the value of each repeat and the first one's bootstrap deviation."""
         first, mean = values[0], math.fsum(values) / len(values)
         half = None if bootstrap_deviation is None else Z_95 * bootstrap_deviation
         return cls(

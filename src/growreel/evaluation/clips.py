@@ -194,7 +194,7 @@ class VideoClips:
         return Size(*first[1][:3])
 
     def close(self) -> None:
-        """Let the temporary file go."""
+        """Delete the temporary file."""
         self._file.close()
 
     def _decode(self, path: Path, frames: int) -> NDArray[np.uint8] | None:

@@ -75,15 +75,15 @@ def collect(
     missing = [each for each in extractors if not (reuse and paths[each.name].exists())]
     if len(numbers) < distributed.world_size():
         raise GrowreelError(f"{what}: {len(numbers)} are too few for {distributed.world_size()} processes; measure more")
-    mine = list(numbers)[distributed.rank() :: distributed.world_size()]
+    share = list(numbers)[distributed.rank() :: distributed.world_size()]
     with writing(folder), ExitStack() as stack:  # files appear under their names when all are whole
         folder.mkdir(parents=True, exist_ok=True)
-        files = {each.name: _RowFile(stack.enter_context(replacing(paths[each.name])), len(mine)) for each in missing}
+        files = {each.name: _RowFile(stack.enter_context(replacing(paths[each.name])), len(share)) for each in missing}
         clip_bytes = clips.size.voxels * clips.channels
         chunk = max(1, CHUNK_BYTES // clip_bytes)
-        with tqdm(total=len(mine), unit=" clips", desc=what, disable=not (progress and missing), dynamic_ncols=True, leave=False) as bar:
-            for start in range(0, len(mine) if missing else 0, chunk):
-                part = mine[start : start + chunk]
+        with tqdm(total=len(share), unit=" clips", desc=what, disable=not (progress and missing), dynamic_ncols=True, leave=False) as bar:
+            for start in range(0, len(share) if missing else 0, chunk):
+                part = share[start : start + chunk]
                 pixels = clips.read(part)
                 for each in missing:
                     files[each.name].append(each(pixels, part))

@@ -39,12 +39,12 @@ def _views(clip: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8
 
 
 def repeated(hashes: Hashes) -> int:
-    """How many clips equal an earlier one."""
+    """Count the clips that equal an earlier one."""
     return len(hashes) - len(set(_digests(hashes)[0]))
 
 
 def shared(hashes: Hashes, others: Hashes) -> int:
-    """How many clips equal one of the others, or its mirror image."""
+    """Count the clips that equal one of the others, or its mirror image."""
     known = {digest for side in _digests(others) for digest in side}
     return sum(digest in known for digest in _digests(hashes)[0])
 

@@ -133,7 +133,7 @@ class _Evaluation:
         self.groups = copies.source_groups(self._sources(), self.real[HASHES.name])
 
     def compare(self) -> None:
-        """Every metric of fake against real clips."""
+        """Compute every metric of fake against real clips."""
         halves = source_halves(self.groups, self.options.seed)
         for metric in self.metrics:
             name = metric.extractor.name

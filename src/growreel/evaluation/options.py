@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from growreel.errors import GrowreelError
 from growreel.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
 from growreel.evaluation.suite import FEATURES, METRICS
+from growreel.ranges import check_range
 from growreel.runtime.precision import Arithmetic
 
 MEMORY = "memory"
@@ -49,9 +50,7 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("clips", 2), ("clip_frames", 1), ("repeats", 1), ("resamples", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise GrowreelError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+            check_range(f"--{name.replace('_', '-')}", getattr(self, name), least=least)
         for name in self.metrics or ():
             if name not in METRICS and name != MEMORY:
                 raise GrowreelError(f"--metrics {name}: there is no such metric; choose from {', '.join((*METRICS, MEMORY))}")
@@ -60,11 +59,11 @@ class EvaluationOptions:
         protocol_named(self.protocol)
 
     def published(self) -> Protocol:
-        """The protocol that was named."""
+        """Return the protocol that was named."""
         return protocol_named(self.protocol)
 
     def deviations(self) -> list[str]:
-        """In what these options differ from the published protocol that they name; our own is none."""
+        """Return in words how these options differ from the published protocol that they name; our own is none."""
         protocol = self.published()
         if protocol == PROTOCOLS["growreel"]:
             return []

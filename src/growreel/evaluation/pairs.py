@@ -24,11 +24,11 @@ def draw_pairs(path: Path, fake: ClipSet, training: ClipSet, neighbours: Neighbo
     """
     check_picture(path)
     nearest = np.argsort(neighbours.distance, kind="stable")[:count]
-    made = fake.read([fake_numbers[k] for k in nearest])
+    generated = fake.read([fake_numbers[k] for k in nearest])
     learnt = training.read(neighbours.clip[nearest].tolist())
     flipped = neighbours.mirrored[nearest]
     learnt[flipped] = learnt[flipped][:, :, :, ::-1]
-    shown = [enlarge(clips[:, _evenly(clips.shape[1])]) for clips in (made, learnt)]
+    shown = [enlarge(clips[:, _evenly(clips.shape[1])]) for clips in (generated, learnt)]
     rows = np.stack(shown, axis=1)  # pair, which, t h w c
     pairs = [np.concatenate([tile_frames(row[None])[0] for row in pair]) for pair in rows]
     gap = np.full((GAP, *pairs[0].shape[1:]), 255, np.uint8)

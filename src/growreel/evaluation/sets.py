@@ -61,13 +61,13 @@ def open_sets(
         training_clips = _at_size_of(generated, name, stack.enter_context(ClipStore.open(training)), frames)
     if frames is not None and generated.size.t != frames:
         generated = FirstFrames(generated, frames)
-    made = count
+    per_set = count
     if len(generated) < count * repeats:
         if options.clips is not None or repeats > 1:
             raise GrowreelError(f"--clips {count} --repeats {repeats}: {name} has {len(generated)} clips, needed are {count * repeats}")
-        made = len(generated)
-    if min(made, len(real_clips)) < 2:
-        raise GrowreelError(f"{name}: {made} clips, {real}: {len(real_clips)} clips; a distribution needs at least 2 of each")
+        per_set = len(generated)
+    if min(per_set, len(real_clips)) < 2:
+        raise GrowreelError(f"{name}: {per_set} clips, {real}: {len(real_clips)} clips; a distribution needs at least 2 of each")
     order = np.arange(len(generated))
     if not isinstance(generated, GeneratedClips):  # files have an order that may mean something
         order = keyed_rng(Purpose.EVALUATION, options.seed, 6).permutation(len(generated))
@@ -75,7 +75,7 @@ def open_sets(
         generated,
         real_clips,
         training_clips,
-        [sorted(order[r * made : (r + 1) * made].tolist()) for r in range(repeats)],
+        [sorted(order[r * per_set : (r + 1) * per_set].tolist()) for r in range(repeats)],
         choose_real(real_clips, count, options.seed),
     )
 

@@ -106,7 +106,7 @@ class Variety:
 
     @property
     def forms(self) -> dict[str, float]:
-        """Share of clips of each form."""
+        """Return the share of clips of each form."""
         return dict(zip(FORMS, (self.counts.sum(axis=(0, 2, 3)) / self.counts.sum()).tolist(), strict=True))
 
     @property
@@ -116,7 +116,7 @@ class Variety:
 
     @property
     def colors(self) -> dict[str, float]:
-        """Share of clips of each colour."""
+        """Return the share of clips of each colour."""
         return dict(zip(COLORS, (self.counts.sum(axis=(1, 2, 3)) / self.counts.sum()).tolist(), strict=True))
 
     @property

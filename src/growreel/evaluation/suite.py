@@ -102,7 +102,7 @@ def build_metric(name: str, setting: Setting) -> Metric:
 
 
 def extractors_of(metrics: Sequence[Metric]) -> list[Extractor]:
-    """What the metrics need to extract, each once."""
+    """Return the extractors that the metrics need, each once."""
     return list({metric.extractor.name: metric.extractor for metric in metrics}.values())
 
 
@@ -134,8 +134,8 @@ def _build_extractor(name: str, setting: Setting) -> Extractor:
 
 def _weights_here(name: str, setting: Setting) -> bool:
     if name == "i3d":
-        here = setting.torchscript is not None or weights.find("i3d-kinetics400") is not None
-        return here and setting.size.t >= I3DLogits.LEAST_FRAMES
+        has_weights = setting.torchscript is not None or weights.find("i3d-kinetics400") is not None
+        return has_weights and setting.size.t >= I3DLogits.LEAST_FRAMES
     return weights.find(name) is not None
 
 

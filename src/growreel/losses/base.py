@@ -60,29 +60,32 @@ class AdversarialLoss(nn.Module, ABC):
 
     @abstractmethod
     def critic(self, features: Tensor) -> Tensor:
-        """Scores [n] of features [n, d]. Which sign means 'real' is the loss's own affair."""
+        """Return scores [n] of features [n, d]. Which sign means 'real' is the loss's own affair."""
 
     def penalty_clips(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Minibatches [n, c, t, h, w] at which the gradient penalty looks: here, one on the lines from real to fake clips."""
+        """Return the minibatches [n, c, t, h, w] at which the gradient penalty looks: here, one on the lines from real to fake clips."""
         return (interpolate(batch.real, batch.fake, batch.mix),)
 
     @abstractmethod
     def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
-        """What is asked of the critic's gradient at `penalty_clips`, one after the other in [n, c, t, h, w]: a scalar, 0 for perfect."""
+        """Return how far the critic's gradient at `penalty_clips`, one after the other in [n, c, t, h, w], is from what the loss asks.
+
+        It is a scalar, 0 for perfect.
+        """
 
     @abstractmethod
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        """All of the discriminator's loss but the gradient penalty; real and fake clips pass as one batch."""
+        """Return all of the discriminator's loss but the gradient penalty; real and fake clips pass as one batch."""
 
     @abstractmethod
     def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
-        """Loss of the generator from the features [n, d] of its clips, and of real ones (no gradient) if `generator_compares`."""
+        """Return the generator's loss from the features [n, d] of its clips, and of real ones (no gradient) if `generator_compares`."""
 
     def project_gradients(self) -> None:
-        """Called between backward and the optimiser's step."""
+        """Keep the gradients of constrained parameters tangential. It is called between backward and the optimiser's step."""
 
     def retract(self) -> None:
-        """Called after the optimiser's step."""
+        """Bring constrained parameters back to where they belong. It is called after the optimiser's step."""
 
 
 class ScalarLoss(AdversarialLoss):
@@ -97,7 +100,7 @@ class ScalarLoss(AdversarialLoss):
         return scores.squeeze(1)
 
     def scores(self, discriminate: Discriminate, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Of real and of fake clips [n] each, which pass as one batch."""
+        """Return the scores of real and of fake clips, [n] each, which pass as one batch."""
         real, fake = self.critic(discriminate(torch.cat([batch.real, batch.fake]), parts=2)).chunk(2)
         return real, fake
 

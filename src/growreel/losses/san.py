@@ -55,5 +55,5 @@ class SlicingAdversarialLoss(AdversarialLoss):
 
     @torch.no_grad()
     def retract(self) -> None:
-        """Back to the unit sphere: Adam's relative step must not shrink as the vector grows."""
+        """Bring the direction back to the unit sphere: Adam's relative step must not shrink as the vector grows."""
         self.direction.copy_(F.normalize(self.direction, dim=0))

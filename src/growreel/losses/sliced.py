@@ -32,14 +32,14 @@ class SWDBlock(nn.Module):
         self.bias = nn.Parameter(torch.zeros(matrices * feature_dim))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The 1-D functions F [n, m * d] and their inputs before the leaky ReLU, of the same shape."""
+        """Return the 1-D functions F [n, m * d] and their inputs before the leaky ReLU, of the same shape."""
         projections = torch.einsum("nd,mde->nme", features, self.matrices).flatten(1)
         before = self.scale * projections + self.bias
         return leaky_relu(before), before
 
     @torch.no_grad()
     def project_gradients(self) -> None:
-        """Euclidean to Riemannian gradient on the Stiefel manifold: g - W sym(W^T g)."""
+        """Turn the Euclidean gradient g into the Riemannian one on the Stiefel manifold: g - W sym(W^T g)."""
         g = self.matrices.grad
         if g is not None:
             product = self.matrices.mT @ g
@@ -47,7 +47,7 @@ class SWDBlock(nn.Module):
 
     @torch.no_grad()
     def retract(self) -> None:
-        """W <- Q of its QR decomposition."""
+        """Replace every matrix W by Q of its QR decomposition."""
         self.matrices.copy_(_orthogonal_factor(self.matrices))
 
 
@@ -105,7 +105,7 @@ class SlicedWassersteinLoss(AdversarialLoss):
         return ((1 - mix).square() * gradient.square().sum(dim=(1, 2, 3, 4))).mean()
 
     def feature_penalty(self, mixed_features: Tensor) -> Tensor:
-        """The second penalty, in the form chosen, at mixed features [n, d]."""
+        """Return the second penalty, in the form chosen, at mixed features [n, d]."""
         values, before = self.swd(mixed_features)
         slope = torch.where(before > 0, torch.ones_like(before), LEAKY_SLOPE)
         if self.feature_penalty_form == "released":

@@ -50,7 +50,7 @@ class Discriminator(nn.Module):
     def forward(
         self, clips_NCTHW: Tensor, stage: int, alpha: float | Tensor = 1.0, *, parts: int = 1, product_dtype: torch.dtype | None = None
     ) -> Tensor:
-        """Features of clips.
+        """Return the features of clips.
 
         Args:
             clips_NCTHW: [n, c, t, h, w] in -1 to 1 at the stage's own size; their dtype is that of the blocks' arithmetic.

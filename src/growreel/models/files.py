@@ -86,7 +86,7 @@ def save_model(
 def model_header(
     config: Config, plan: GrowthPlan, clips_shown: int, fps: float, license: str = "unstated", data: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, str]:
-    """What `save_model` puts into the header of a file, but for the checksum."""
+    """Return what `save_model` puts into the header of a file, but for the checksum."""
     return {
         "format": FORMAT,
         "config": to_yaml(config),

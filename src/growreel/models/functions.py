@@ -32,7 +32,7 @@ class Geometry(NamedTuple):
     transposed: bool = False
 
     def adjoint(self) -> Geometry:
-        """Of the convolution that takes gradients of the output to gradients of the input."""
+        """Return the geometry of the convolution that takes gradients of the output to gradients of the input."""
         return self._replace(transposed=not self.transposed)
 
 
@@ -107,10 +107,10 @@ class _Convolution(Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, product_dtype: torch.dtype | None, reduced: bool
     ) -> Tensor:
-        kept = x if product_dtype is None else x.to(product_dtype)
-        ctx.save_for_backward(kept, weight)
+        saved_input = x if product_dtype is None else x.to(product_dtype)
+        ctx.save_for_backward(saved_input, weight)
         ctx.geometry, ctx.product_dtype = geometry, product_dtype
-        operand = kept if reduced else x
+        operand = saved_input if reduced else x
         y = _convolve(operand, weight.to(operand.dtype), None if bias is None else bias.to(operand.dtype), geometry)
         return y.to(x.dtype)
 

@@ -54,7 +54,7 @@ class Generator(nn.Module):
     def forward(
         self, latents: Tensor, stage: int, alpha: float | Tensor = 1.0, truncation: float = 1.0, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """Clips of stage `stage` from latents.
+        """Return clips of stage `stage`, made from latents.
 
         Args:
             latents: [n, latent_dim], standard normal.

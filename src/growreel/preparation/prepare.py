@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from growreel.preparation.privacy import StoredNames
 from growreel.preparation.report import PrepareReport, SourceRow, store_rate
 from growreel.preparation.sources import Found, LookAll, Source, find_sources, look_here
 from growreel.preparation.worker import Converted, ConvertTask, LookTask
+from growreel.ranges import check_range
 from growreel.video import Colors
 from growreel.video.archives import MediaFile
 
@@ -102,20 +102,21 @@ def prepare(
     """
     source, store = Path(source), Path(store)
     clip_stride = clip_stride if clip_stride is not None else size.t * frame_stride
-    _check_positive("--size", *size)
-    _check_positive("--frame-stride", frame_stride)
-    _check_positive("--clip-stride", clip_stride)
-    _check_positive("--max-clips-per-video", max_clips_per_video)
-    _check_positive("--tiles", *(tiles or ()))
-    _check_positive("--time-limit", time_limit)
-    _check_not_negative("--channel", channel)
-    _check_not_negative("--workers", workers)
-    if fps is not None and not MIN_FPS <= fps <= MAX_FPS:  # also false for nan
-        raise GrowreelError(f"--fps: {fps} is not possible; it must be from {MIN_FPS} to {MAX_FPS:g}")
+    for extent in size:
+        check_range(f"--size {size}: its extent", extent, least=1)
+    check_range("--frame-stride", frame_stride, least=1)
+    check_range("--clip-stride", clip_stride, least=1)
+    check_range("--max-clips-per-video", max_clips_per_video, least=1)
+    for extent in tiles or ():
+        check_range("--tiles: rows and columns", extent, least=1)
+    check_range("--time-limit", time_limit, above=0)
+    check_range("--channel", channel, least=0)
+    check_range("--workers", workers, least=0)
+    check_range("--fps", fps, least=MIN_FPS, most=MAX_FPS)
     if fit not in FITS:
-        raise GrowreelError(f"--fit: {fit!r} is unknown; use {' or '.join(FITS)}")
+        raise GrowreelError(f"--fit {fit}: is unknown; use {' or '.join(FITS)}")
     if colors not in (1, 3):
-        raise GrowreelError(f"--colors: {colors} is not possible; use 3 (RGB) or 1 (grey)")
+        raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     _check_apart(source, store)
     check_destination(store, overwrite)
     cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel)
@@ -222,17 +223,6 @@ def _converted(sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: C
                 writer.append_pyramids(task.spool, [(name, start, each.label) for name, start in result.clips])
             yield list(result.rows)
         task.spool.unlink(missing_ok=True)
-
-
-def _check_positive(flag: str, *values: float | None) -> None:
-    for value in values:
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise GrowreelError(f"{flag}: {value} is not possible; it must be positive")
-
-
-def _check_not_negative(flag: str, value: int | None) -> None:
-    if value is not None and value < 0:
-        raise GrowreelError(f"{flag}: {value} is not possible; it must not be negative")
 
 
 def _check_apart(source: Path, store: Path) -> None:

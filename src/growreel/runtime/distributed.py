@@ -81,7 +81,7 @@ def barrier() -> None:
 
 
 def from_first(value: T) -> T:
-    """What the first process has, in all of them (plain values only)."""
+    """Return in all processes what the first one has (plain values only)."""
     box = [value]
     if dist.is_initialized():
         dist.broadcast_object_list(box)
@@ -96,19 +96,19 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-def gather_rows(mine: NDArray[Any], total: int) -> NDArray[Any]:
-    """All rows [total, ...] in every process, where process r of w has made rows r, r + w, r + 2w, ... and each at least one."""
+def gather_rows(own_rows: NDArray[Any], total: int) -> NDArray[Any]:
+    """Return all rows [total, ...] in every process, where process r of w has made rows r, r + w, r + 2w, ... and each at least one."""
     processes = world_size()
     if processes == 1:
-        return mine
-    padded = np.zeros((-(-total // processes), *mine.shape[1:]), mine.dtype)
-    padded[: len(mine)] = mine
+        return own_rows
+    padded = np.zeros((-(-total // processes), *own_rows.shape[1:]), own_rows.dtype)
+    padded[: len(own_rows)] = own_rows
     device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
     flat = torch.from_numpy(padded.reshape(-1).view(np.uint8)).to(device)  # as bytes every dtype travels
     parts = [torch.empty_like(flat) for _ in range(processes)]
     dist.all_gather(parts, flat)
-    rows = np.stack([part.cpu().numpy().view(mine.dtype).reshape(padded.shape) for part in parts], axis=1)
-    return rows.reshape(-1, *mine.shape[1:])[:total]
+    rows = np.stack([part.cpu().numpy().view(own_rows.dtype).reshape(padded.shape) for part in parts], axis=1)
+    return rows.reshape(-1, *own_rows.shape[1:])[:total]
 
 
 @torch.no_grad()

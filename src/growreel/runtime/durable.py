@@ -23,15 +23,17 @@ REPLACED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.replaced")
 
 
 @contextmanager
-def writing(path: Path, kept: str = "nothing else was touched") -> Iterator[None]:
+def writing(path: Path, intact: str = "nothing else was touched") -> Iterator[None]:
     """Turn what the disk says while `path` is written - full, no such folder, not permitted - into a GrowreelError.
 
-    `kept` tells what the user still has.
+    `intact` tells what the user still has.
     """
     try:
         yield
     except OSError as error:
-        raise GrowreelError(f"{path}: cannot be written ({error.strerror or error}); {kept}; make room or choose another place") from error
+        raise GrowreelError(
+            f"{path}: cannot be written ({error.strerror or error}); {intact}; make room or choose another place"
+        ) from error
 
 
 @contextmanager
@@ -107,7 +109,10 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def markdown_beside(path: Path, flag: str) -> Path:
-    """Where the Markdown of a report goes whose JSON goes to `path`. Raises GrowreelError, naming `flag`, unless that ends in .json."""
+    """Return where the Markdown goes of a report whose JSON goes to `path`.
+
+    Raises GrowreelError, naming `flag`, unless `path` ends in .json.
+    """
     if path.suffix != ".json":
         raise GrowreelError(f"{flag} {path}: must end in .json; the Markdown is written beside it")
     return path.with_suffix(".md")

@@ -1,4 +1,4 @@
-"""The only file that decides arithmetic: float32, TF32 or bfloat16, cuDNN's choice of kernels, and whether steps are compiled.
+"""The only file that sets arithmetic: float32, TF32 or bfloat16, cuDNN's choice of kernels, and whether steps are compiled.
 
 PyTorch's own default lets a CUDA card's convolutions round their operands to TF32 (10 bits instead of 23) while matrix products do not,
 and every library may change either. So whatever computes something that is kept does it inside `use_arithmetic`, and says which it was.
@@ -6,9 +6,6 @@ and every library may change either. So whatever computes something that is kept
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,9 +19,6 @@ from growreel.errors import GrowreelError
 Arithmetic = Literal["float32", "tf32", "bfloat16"]
 """`float32`: every product in full. `tf32`: products of float32 numbers on a CUDA card rounded to TF32. `bfloat16`: the networks' blocks in
 bfloat16, everything else as in `float32`."""
-
-LEAST_GAIN = 1.2
-"""How many times as fast bfloat16 must be to be taken; with less, noise would decide, and one run might not be like the next."""
 
 
 @contextmanager
@@ -99,8 +93,19 @@ def _restore(found: tuple[bool | None, str | None, list[str]]) -> None:
         place.fp32_precision = value
 
 
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make floating-point tensors for which no dtype is named ones of `dtype` inside, in all threads, and as before after it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def named_arithmetic(name: str, flag: str, device: torch.device) -> Arithmetic:
-    """`name` as an arithmetic for what is kept: samples and figures.
+    """Return `name` as an arithmetic for what is kept: samples and figures.
 
     Raises GrowreelError, naming `flag`, for `auto` (a stopwatch would decide about pixels), for tf32 without a CUDA card, and for a name
     that is none.
@@ -112,58 +117,22 @@ def named_arithmetic(name: str, flag: str, device: torch.device) -> Arithmetic:
     return cast(Arithmetic, name)
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["float64", "float32", "tf32", "bfloat16"]:
-    """The precision of training on a device, where `auto` is bfloat16 if that is faster.
-
-    On a card it is where the hardware has it. On a CPU the instructions alone do not say it (of two CPUs with avx512_bf16 one
-    convolved at twice the rate of float32, the other at half; docs/log.md), so a convolution is timed, once a process.
-    """
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    pays = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and bfloat16_gain() >= LEAST_GAIN
-    return "bfloat16" if pays else "float32"
-
-
-@functools.cache
-def bfloat16_gain(rounds: int = 5) -> float:
-    """How many times as fast as in float32 the CPU convolves in bfloat16: 64 channels, 4 clips of 8x16x16, best of rounds in turns.
-
-    Takes a fraction of a second; later calls give the first one's answer.
-    """
-    best: dict[torch.dtype, float] = {}
-    for turn in range(rounds + 1):
-        for dtype in (torch.float32, torch.bfloat16):
-            clips_NCTHW = torch.ones(4, 64, 8, 16, 16, dtype=dtype).to(memory_format=torch.channels_last_3d)
-            weight = torch.ones(64, 64, 3, 3, 3, dtype=dtype).to(memory_format=torch.channels_last_3d)
-            started = time.perf_counter()
-            torch.nn.functional.conv3d(clips_NCTHW, weight, padding=1)
-            seconds = time.perf_counter() - started
-            if turn > 0:  # the first builds the kernels
-                best[dtype] = min(best.get(dtype, seconds), seconds)
-    return best[torch.float32] / best[torch.bfloat16]
-
-
 def training_arithmetic(training: TrainingConfig) -> Arithmetic:
-    """What training asks of float32 products, for settings whose precision is resolved."""
+    """Return what training asks of float32 products, for settings whose precision is resolved."""
     tf32 = training.precision == "tf32" or (training.precision == "bfloat16" and training.penalty_precision == "tf32")
     return "tf32" if tf32 else "float32"
 
 
 def resolve_compile(training: TrainingConfig, device: torch.device) -> Literal["on", "off"]:
-    """`auto` is on for a CUDA card where its compiler is installed. On a CPU graphs take long to compile for what they save."""
+    """Say whether steps are compiled: `auto` is on for a CUDA card where its compiler is installed.
+
+    On a CPU graphs take long to compile for what they save.
+    """
     if training.compile != "auto":
         return training.compile
     return "on" if device.type == "cuda" and find_spec("triton") is not None and training.recompute_voxels is None else "off"
 
 
-def resolve_training(training: TrainingConfig, device: torch.device) -> TrainingConfig:
-    """The settings of training with an `auto` precision replaced by what suits the device."""
-    return dataclasses.replace(training, precision=resolve_precision(training.precision, device))
-
-
-def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype in which blocks compute when training with a precision on a device."""
-    resolved = resolve_precision(precision, device)
-    return {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(resolved, torch.float32)
+def dtype_of(precision: Precision) -> torch.dtype:
+    """Return the dtype in which blocks compute when training with a precision, which must be resolved. Raises KeyError for `auto`."""
+    return {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}[precision]

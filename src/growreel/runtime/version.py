@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def installed_version(package: str) -> str:
-    """Of an installed package; a source tree on the path has none."""
+    """Return the version of an installed package; a source tree on the path has none."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

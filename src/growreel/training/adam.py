@@ -22,7 +22,7 @@ class ReleasedAdam(torch.optim.Adam):
         self._steps = 0
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of all parameters that have a gradient."""
+        """Update all parameters that have a gradient, once."""
         self._steps += 1
         settings = [group["eps"] for group in self.param_groups]
         for group in self.param_groups:
@@ -34,6 +34,6 @@ class ReleasedAdam(torch.optim.Adam):
                 group["eps"] = eps
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As of any optimiser. The number of steps is the most that a parameter has had."""
+        """Bring back a state as any optimiser does. The number of steps is the most that a parameter has had."""
         super().load_state_dict(state_dict)
         self._steps = max((int(each["step"]) for each in self.state.values()), default=0)

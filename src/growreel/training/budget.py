@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from growreel.config import Config, GrowthConfig, load_config, load_preset, preset_names
 from growreel.config.budget import budget_factor, scale_schedule
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 from growreel.training.forecast import Forecast, in_words
 from growreel.training.run_folder import RunFolder
 from growreel.training.trial import StageTimes, measure_stages
@@ -28,8 +28,7 @@ def within_hours(config: Config, hours: float, device: torch.device, run: RunFol
 
     Raises GrowreelError if `hours` is not positive, or if `training.clips` already says when to stop.
     """
-    if not 0 < hours < math.inf:
-        raise GrowreelError(f"--hours {hours:g}: must be positive")
+    check_range("--hours", hours, above=0)
     if config.training.clips is not None:
         raise GrowreelError(f"--hours {hours:g}, --training.clips {config.training.clips}: both say when to stop; leave one out")
     if run.config.exists():

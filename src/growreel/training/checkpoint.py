@@ -59,7 +59,7 @@ class Checkpoint:
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """Finished checkpoint folders, oldest first."""
+    """Return the folders of finished checkpoints, oldest first."""
     folder = run / "checkpoints"
     return sorted((p for p in folder.glob("*") if p.name.isdecimal() and p.is_dir()), key=lambda p: int(p.name)) if folder.is_dir() else []
 
@@ -93,9 +93,9 @@ def save_checkpoint(
                 file.write(_signed(manifest))
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         whole = list_checkpoints(run)
-        kept = f"the newest whole checkpoint is {whole[-1]}" if whole else "there is no earlier checkpoint"
+        still_there = f"the newest whole checkpoint is {whole[-1]}" if whole else "there is no earlier checkpoint"
         raise GrowreelError(
-            f"{final}: the checkpoint could not be written ({error}); {kept}; make room and run the same command"
+            f"{final}: the checkpoint could not be written ({error}); {still_there}; make room and run the same command"
         ) from error
     prune_checkpoints(run, keep)
     return final

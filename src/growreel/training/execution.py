@@ -34,7 +34,7 @@ class Execution:
         self.training, self.device = training, device
         self._compiles = resolve_compile(training, device) == "on"
         self._records = device.type == "cuda" and training.cuda_graphs
-        self._kept: dict[tuple[Any, ...], Compute] = {}
+        self._functions: dict[tuple[Any, ...], Compute] = {}
         self._pool: Any = None
 
     def __call__(self, objective: Objective, inputs: Inputs, position: Position, passes: int) -> Stats:
@@ -55,16 +55,16 @@ class Execution:
     def _function(self, objective: Objective, position: Position, records: bool) -> Compute:
         phase = (position.stage, position.phase)
         key = (*phase, type(objective).__name__, getattr(objective, "penalty_weight", None))
-        if key not in self._kept:
-            self._kept = {other: function for other, function in self._kept.items() if other[:2] == phase}
-            self._kept[key] = self._make(objective, records)
-        return self._kept[key]
+        if key not in self._functions:
+            self._functions = {other: function for other, function in self._functions.items() if other[:2] == phase}
+            self._functions[key] = self._make(objective, records)
+        return self._functions[key]
 
     def _make(self, objective: Objective, records: bool) -> Compute:
         compute: Compute = self._compiled(objective) if self._compiles else partial(accumulate_gradients, objective)
         if not records:
             return compute
-        if not self._kept:
+        if not self._functions:
             self._pool = torch.cuda.graph_pool_handle()
         return RecordedGradients(objective, compute, self._pool)
 

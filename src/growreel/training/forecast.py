@@ -28,18 +28,18 @@ class Forecast:
 
     def __init__(self, plan: GrowthPlan, times: Sequence[StageTimes]) -> None:
         self.plan, self.times = plan, times
-        self._run, self._here = _Pace(RUN_MEMORY_SECONDS), _Pace(STAGE_MEMORY_SECONDS)
+        self._in_run, self._at_stage = _Pace(RUN_MEMORY_SECONDS), _Pace(STAGE_MEMORY_SECONDS)
         self._stage: int | None = None
         self._between_steps, self._clips_seen = 0.0, 0
 
     def measured(self, position: Position, clips: int, seconds: float) -> None:
         """Tell how long the latest `clips` took, without what happened between steps."""
         if position.stage != self._stage:
-            self._stage, self._here = position.stage, _Pace(STAGE_MEMORY_SECONDS, self._run.factor)
+            self._stage, self._at_stage = position.stage, _Pace(STAGE_MEMORY_SECONDS, self._in_run.factor)
         times = self.times[position.stage]
         expected = clips * (times.fade if position.phase == "fade" else times.stable)
-        self._here.add(seconds, expected)
-        self._run.add(seconds, expected)
+        self._at_stage.add(seconds, expected)
+        self._in_run.add(seconds, expected)
         self._clips_seen += clips
 
     def paused(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class Forecast:
             fade_end = start + stage.fade_clips
             end = fade_end + stage.stable_clips if k < len(self.plan.stages) - 1 else max(total, fade_end + stage.stable_clips)
             fade, stable = (max(0, min(b, total) - max(a, clips_shown)) for a, b in ((start, fade_end), (fade_end, end)))
-            pace = self._here if k == self._stage else self._run
+            pace = self._at_stage if k == self._stage else self._in_run
             seconds.append(pace.factor * (fade * times.fade + stable * times.stable))
         return seconds
 
@@ -76,8 +76,8 @@ class _Pace:
         return self._seconds / self._expected
 
     def add(self, seconds: float, expected: float) -> None:
-        kept = math.exp(-seconds / self._memory)
-        self._seconds, self._expected = kept * self._seconds + seconds, kept * self._expected + expected
+        remembered = math.exp(-seconds / self._memory)
+        self._seconds, self._expected = remembered * self._seconds + seconds, remembered * self._expected + expected
 
 
 def in_words(seconds: float) -> str:

@@ -22,7 +22,7 @@ Stats = dict[str, Tensor]
 
 
 class Inputs(NamedTuple):
-    """Of a step of one network, for the clips of this process.
+    """Hold what a step of one network is computed from, for the clips of this process.
 
     Attributes:
         real: clips [n, c, t, h, w] in -1 to 1; the generator's step looks at them only for losses that compare with them.
@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
     alpha: float | Tensor
 
     def part(self, clips: slice) -> Inputs:
-        """Those of some of the clips."""
+        """Return the inputs of some of the clips."""
 
         def take(value: Any) -> Any:
             return value.part(clips) if isinstance(value, Augmentation) else value if value is None else value[clips]
@@ -73,7 +73,7 @@ class Objective(nn.Module, ABC):
         """The terms of the loss. Each is to be differentiated before the next is asked for, so that one graph is alive at a time."""
 
     def trained(self) -> dict[str, Tensor]:
-        """The parameters that the objective trains, by name."""
+        """Return the parameters that the objective trains, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if name.split(".")[0] in self.trains}
 
     @contextmanager
@@ -90,7 +90,7 @@ class Objective(nn.Module, ABC):
 
 
 class DiscriminatorObjective(Objective):
-    """Of discriminator and head.
+    """The loss of the discriminator and the critic's head.
 
     Args:
         penalty_weight: factor of the gradient penalty; 0 leaves it out.
@@ -134,12 +134,12 @@ class DiscriminatorObjective(Objective):
 
 
 class GeneratorObjective(Objective):
-    """Of the generator."""
+    """The loss of the generator."""
 
     trains = ("generator",)
 
     def terms(self, inputs: Inputs) -> Iterator[Term]:
-        """One term."""
+        """Yield the one term of this loss."""
         fake = augmented(self.generator(inputs.latents, self.stage, inputs.alpha, dtype=self.dtype), inputs.augment_fake)
         fake_features, real_features = self.discriminator(fake, self.stage, inputs.alpha), None
         if self.loss.generator_compares:

@@ -96,7 +96,7 @@ class Progress:
         self._began_at = clips_shown
 
     def step_begins(self) -> None:
-        """What comes now is a step; what passed since the last one was something else."""
+        """Tell that what comes now is a step, and what passed since the last one was something else."""
         now = self.clock()
         if self.forecast is not None:
             self.forecast.paused(now - self._mark)
@@ -139,12 +139,12 @@ class Progress:
         return True
 
     def warn(self, message: str) -> None:
-        """One message that something went wrong, shown even where nobody listens to messages."""
+        """Tell that something went wrong, even where nobody listens to messages."""
         if self.is_first:
             logger.warning(message)
 
     def say(self, message: str) -> None:
-        """One message for the person who runs this, above the bar where there is one."""
+        """Tell the person who runs this something, above the bar where there is one."""
         if not self.is_first:
             return
         logger.info(message)

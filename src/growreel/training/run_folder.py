@@ -27,7 +27,7 @@ from growreel.models.files import write_model
 from growreel.runtime import distributed
 from growreel.runtime.durable import PARTIAL, replace_text, tidy, writing
 from growreel.runtime.locks import held
-from growreel.runtime.precision import resolve_training
+from growreel.runtime.precision_choice import resolve_training
 from growreel.runtime.version import installed_version
 from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint, made_by
 from growreel.training.compatibility import check_data, check_settings
@@ -92,7 +92,7 @@ class RunFolder:
             _replace_if_other(self.config, to_yaml(config))
 
     def read_data(self) -> list[DataRecord]:
-        """What data.json says; nothing for runs of growreel 0.1. Raises GrowreelError if it is damaged."""
+        """Return what data.json says; nothing for runs of growreel 0.1. Raises GrowreelError if it is damaged."""
         if not self.data_file.exists():
             return []
         try:
@@ -112,12 +112,12 @@ class RunFolder:
                 if name.startswith(f"{self.models.name}/"):
                     self._make_model(path, name, report)
 
-    def missing(self, made: dict[str, str]) -> list[str]:
+    def missing(self, digests: dict[str, str]) -> list[str]:
         """The files, of those that belong to a checkpoint, that are not there or not what they were."""
-        return [name for name, digest in made.items() if not (self.path / name).is_file() or file_checksum(self.path / name) != digest]
+        return [name for name, digest in digests.items() if not (self.path / name).is_file() or file_checksum(self.path / name) != digest]
 
     def has_models(self) -> bool:
-        """Whether models of a trained network lie here."""
+        """Say whether models of a trained network lie in the folder."""
         return any(path.stem.isdecimal() and int(path.stem) > 0 for path in self.models.glob("*.safetensors"))
 
     def _make_model(self, path: Path, name: str, report: Callable[[str], None]) -> None:

@@ -44,7 +44,7 @@ def check_saved(saved: Mapping[str, Any], state: TrainingState) -> None:
 
 
 def not_finite(state: TrainingState) -> str | None:
-    """What of the state is not finite, in words; None if all is."""
+    """Return in words what of the state is not finite; None if all is."""
     for name, module in state.modules().items():
         if not all(bool(weights.isfinite().all()) for weights in module.state_dict().values()):
             return f"a weight of the {name}"

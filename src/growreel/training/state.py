@@ -12,11 +12,15 @@ from growreel.config import Config, OptimizerConfig
 from growreel.growth import GrowthPlan, Position
 from growreel.losses import AdversarialLoss, build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
+from growreel.runtime.precision import default_dtype
 from growreel.training.adam import ReleasedAdam
 
 
 class TrainingState:
-    """Fresh at construction (weights depend on `training.seed` only); `load_state_dict` brings back a checkpoint's.
+    """Fresh at construction, with weights that `training.seed` decides; `load_state_dict` brings back a checkpoint's.
+
+    PyTorch's float32 normal numbers differ in their last bit between CPUs with and without AVX2, its float64 ones do not. So weights are
+    drawn in the dtype that they are kept in: a float64 run begins with the same ones everywhere.
 
     Attributes:
         clips_shown: real clips that the discriminator has seen, over all processes.
@@ -27,7 +31,7 @@ class TrainingState:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.dtype = torch.float64 if config.training.precision == "float64" else torch.float32
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), default_dtype(self.dtype):
             torch.manual_seed(config.training.seed)
             self.generator: Generator = build_generator(config).to(device, self.dtype)
             self.discriminator: Discriminator = build_discriminator(config).to(device, self.dtype)

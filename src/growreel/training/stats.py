@@ -25,7 +25,7 @@ class RunningMeans:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """The averages, and start anew."""
+        """Return the averages and start anew."""
         means = {name: self.sums[name] / self.counts[name] for name in self.sums}
         self.sums, self.counts = {}, {}
         return means
@@ -50,12 +50,12 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole line. What was cut by a kill or damaged is left out, and only that."""
+    """Return every whole line. What was cut by a kill or damaged is left out, and only that."""
     return parse_lines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
 
 
 def parse_lines(text: str) -> list[dict[str, Any]]:
-    """The lines in a text that are JSON objects and say at how many clips they were written."""
+    """Return the lines in a text that are JSON objects and say at how many clips they were written."""
     lines: list[dict[str, Any]] = []
     for row in text.split("\n"):
         try:
@@ -84,8 +84,8 @@ def restore_lines(path: Path, saved: str | None, clips_shown: int) -> None:
     """
     present = read_lines(path)
     if saved is None:
-        kept = [line for line in present if line["clips"] <= clips_shown or "event" in line]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
+        still_true = [line for line in present if line["clips"] <= clips_shown or "event" in line]
+        text = "".join(json.dumps(line) + "\n" for line in still_true)
     else:
         known = parse_lines(saved)
         text = saved + "".join(json.dumps(line) + "\n" for line in present if "event" in line and line not in known)

@@ -81,7 +81,7 @@ def discriminator_step(
         state.discriminator,
         state.loss,
         stage=position.stage,
-        dtype=dtype_of(config.training.precision, state.device),
+        dtype=dtype_of(config.training.precision),
         penalty_weight=interval if state.clips_shown // minibatch % interval == 0 else 0,
         voxel_ratio=config.loss.penalty_ratio(state.plan, position.stage),
     )
@@ -105,7 +105,7 @@ def generator_step(state: TrainingState, real: Tensor, position: Position, minib
         state.discriminator,
         state.loss,
         stage=position.stage,
-        dtype=dtype_of(config.training.precision, state.device),
+        dtype=dtype_of(config.training.precision),
     )
     inputs = _inputs(Purpose.GENERATOR_NOISE, state, real, position, minibatch, config)
     state.generator_optimizer.zero_grad(set_to_none=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +69,7 @@ def tile_frames(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def enlarge(clips: NDArray[np.uint8], scale: int | None = None) -> NDArray[np.uint8]:
     """Repeat the pixels of clips [n, t, h, w, c] `scale` times in both directions; None: up to a height of about 64."""
     scale = max(1, 64 // clips.shape[2]) if scale is None else scale
-    if not 1 <= scale <= 64:
-        raise GrowreelError(f"--scale {scale}: must be from 1 to 64")
+    check_range("--scale", scale, least=1, most=64)
     return clips.repeat(scale, axis=2).repeat(scale, axis=3)
 
 

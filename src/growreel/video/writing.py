@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
+from growreel.ranges import check_range
 from growreel.runtime.durable import replacing, writing
 from growreel.video.comments import gif_comment, mp4_comment, png_comment, webp_comment, write_beside
 from growreel.video.pixels import to_image
@@ -38,8 +39,7 @@ def write_clip(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: flo
     check_suffix(path)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] not in (1, 3) or not frames.size:
         raise GrowreelError(f"{path}: a clip is a uint8 array [t, h, w, 1 or 3], not {frames.dtype} {list(frames.shape)}")
-    if not MIN_FPS <= fps <= MAX_FPS:
-        raise GrowreelError(f"{path}: fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}")
+    check_range(f"{path}: frames per second", fps, least=MIN_FPS, most=MAX_FPS)
     with writing(path):
         with replacing(path) as file:
             _write(file, path.suffix.lower(), frames, fps, comment)

@@ -18,6 +18,7 @@ from growreel.evaluation.extractors import c3d, i3d, inception
 from growreel.runtime.durable import replacing, writing
 
 TIMEOUT_SECONDS = 60
+"""What `torch.hub.download_url_to_file` has none of; it also moves a file into place that was not brought to the disk."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class WeightsFile:
     known: KnownFile | None = None
 
     def describe(self) -> dict[str, str]:
-        """For the metric card."""
+        """Return name and checksum for the metric card."""
         return {"weights": self.path.name, "sha256": self.sha256} | ({} if self.known else {"note": "the checksum is not of a known file"})
 
 
@@ -216,12 +217,12 @@ def facts() -> dict[str, Any]:
 
 
 def table() -> str:
-    """Every known file: role, whether it is here, checksum, licence, source; and where they are looked for."""
+    """Return a table of every known file: role, whether it is here, checksum, licence, source; and where they are looked for."""
     rows = [("role", "here", "file", "sha256", "licence", "source")]
     for known in KNOWN:
-        here = "yes" if (folder() / known.file).is_file() else "no"
+        present = "yes" if (folder() / known.file).is_file() else "no"
         remark = f" ({known.remark})" if known.remark else ""
-        rows.append((known.role, here, known.file, (known.sha256 or "not published")[:13], known.license, known.source + remark))
+        rows.append((known.role, present, known.file, (known.sha256 or "not published")[:13], known.license, known.source + remark))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, f"folder: {folder()}"])

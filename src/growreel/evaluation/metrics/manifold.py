@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.errors import GrowreelError
 from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows
+from growreel.ranges import check_range
 
 NEAREST = 5
 """k, as in Naeem et al."""
@@ -29,8 +29,7 @@ class Manifold:
         check_dimensions(real, fake)
         for name, rows in (("real", real), ("fake", fake)):
             check_rows(name, rows, least=k + 1)
-        if k < 1:
-            raise GrowreelError(f"nearest neighbours: {k} must be at least 1")
+        check_range("nearest neighbours", k, least=1)
         x, y = (one_row_per_clip(rows) for rows in (real, fake))
         centre = x.mean(axis=0)  # near the origin the squared distances lose fewer digits
         x, y = x - centre, y - centre

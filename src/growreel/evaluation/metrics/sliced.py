@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from growreel.errors import GrowreelError
 from growreel.evaluation.metrics.rows import Counts, check_dimensions, check_rows
 from growreel.growth import Size
+from growreel.ranges import check_range
 from growreel.runtime.randomness import Purpose, keyed_rng
 
 DIRECTIONS = 512
@@ -34,8 +35,7 @@ class SlicedWasserstein:
             check_rows(name, rows)
         if real.ndim != 7 or real.shape[1] != len(levels):
             raise GrowreelError(f"rows {list(real.shape)} are not [n, levels, patches, c, t, h, w] with the {len(levels)} levels named")
-        if directions < 1:
-            raise GrowreelError(f"directions: {directions} must be at least 1")
+        check_range("directions", directions, least=1)
         self._sets, self._levels, self._seed, self._directions = (real, fake), tuple(levels), seed, directions
 
     def __call__(self, real_counts: Counts | None = None, fake_counts: Counts | None = None) -> dict[str, float]:
