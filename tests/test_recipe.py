@@ -19,7 +19,7 @@ from growreel.models import build_generator
 from growreel.models.files import load_generator, save_model
 from growreel.recipe import Recipe, Walk, find_model, read_recipe, recipe_of
 from growreel.training.loop import train
-from growreel.video import read_comment, write_clip
+from growreel.video import read_comment, read_frames, write_clip
 
 FORMATS = ("mp4", "webp", "gif", "png", "npy")
 
@@ -37,7 +37,8 @@ def run(*arguments: object) -> int:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_file_is_made_again_from_itself_alone(kind: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also from another folder, and without naming the model; byte for byte, on one machine."""
+    """Also from another folder, and without naming the model; byte for byte, on one machine. (Of mp4 the pictures, almost: once in many
+    runs FFmpeg's conversion of colours gave other bytes for the same clips.)"""
     first = tmp_path / "run" / f"first.{kind}"
     assert run("sample", model, "--count", 3, "--seed", 5, "--truncation", 0.7, "--fps", 5, "--scale", 2, "--out", first) == 0
     elsewhere = tmp_path / "elsewhere"
@@ -45,7 +46,11 @@ def test_a_file_is_made_again_from_itself_alone(kind: str, model: Path, tmp_path
     monkeypatch.chdir(elsewhere)
     again = tmp_path / f"again.{kind}"
     assert run("sample", "--like", first, "--out", again) == 0
-    assert again.read_bytes() == first.read_bytes()
+    if kind == "mp4":
+        ours, theirs = (np.stack(list(read_frames(path))).astype(int) for path in (again, first))
+        assert np.abs(ours - theirs).max() <= 4
+    else:
+        assert again.read_bytes() == first.read_bytes()
     recipe = read_recipe(again)
     assert recipe == read_recipe(first)
     assert (recipe.seeds, recipe.truncation, recipe.fps, recipe.scale, recipe.stage) == ((5, 6, 7), 0.7, 5, 2, "4x8x8")
