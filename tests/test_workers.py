@@ -279,7 +279,7 @@ def test_a_seed_below_zero_is_one_line(films: Path, tmp_path: Path, capsys: pyte
     assert main(["inspect", str(tmp_path / "s"), "--seed", "-1"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "growreel: --seed -1: must not be negative\n"
+    assert captured.err == "growreel: --seed -1: must be at least 0\n"
 
 
 def test_the_table_shows_what_went_wrong_and_all_only_if_asked(films: Path, tmp_path: Path) -> None:
