@@ -105,7 +105,7 @@ def _with_palette(frames: NDArray[np.uint8]) -> list[Image]:
 def _write_mp4(file: BinaryIO, frames: NDArray[np.uint8], fps: float, comment: str | None) -> None:
     """By name, as the index is moved to the front at the end, for which the file is opened once more.
 
-    In one thread: with more, x264's bytes depend on the number of cores and, on a busy machine, on which of its threads was faster.
+    In one thread: x264 takes more for pictures of some rows, and its bytes then depend on the number of cores.
     """
     import av
 
