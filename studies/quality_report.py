@@ -118,6 +118,9 @@ def strip(clips_NTHWC: np.ndarray[Any, Any], frames: int = 8) -> np.ndarray[Any,
 def samples(variants: Sequence[str], store: Path, path: Path) -> None:
     """A picture of the kept strips: per variant (first seed) two clips; then real clips."""
     kept = {variant: file for variant in variants if (file := KEPT / f"{variant}-0" / STRIP).exists()}
+    if not kept:
+        print(f"{path.name}: no samples of these variants are kept, so there is no picture")
+        return
     print(f"{path.name}, rows from above: {', '.join(kept)}, real")
     with ClipStore.open(store) as opened:
         size = load_config(KEPT / f"{variants[0]}-0" / "config.yaml").growth.plan().sizes[-1]

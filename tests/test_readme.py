@@ -20,7 +20,7 @@ COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.s
 
 
 def test_the_readme_shows_every_command() -> None:
-    assert {command.split()[1] for command in COMMANDS} >= {"prepare", "inspect", "plan", "train", "sample", "walk", "evaluate", "weights"}
+    assert {command.split()[1] for command in COMMANDS} >= {"prepare", "inspect", "plan", "train", "sample", "walk", "evaluate"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
