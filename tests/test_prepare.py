@@ -202,7 +202,7 @@ def test_clear_errors_before_any_work(tmp_path: Path) -> None:
         ({"frame_stride": 0}, "--frame-stride 0: must be at least 1"),
         ({"clip_stride": 0}, "--clip-stride 0: must be at least 1"),
         ({"max_clips_per_video": 0}, "--max-clips-per-video 0: must be at least 1"),
-        ({"fps": -1.0}, "--fps -1.0: must be from 0.01 to 1000"),
+        ({"fps": -1.0}, "--fps -1.0: must be from 0.01"),
         ({"tiles": (0, 3)}, "--tiles: rows and columns 0: must be at least 1"),
         ({"fit": "stretch"}, "--fit stretch: is unknown; use crop or pad"),
         ({"colors": 4}, "--colors 4: must be 3"),

@@ -260,6 +260,13 @@ def test_written_clips_read_back(tmp_path: Path, suffix: str, colors: int) -> No
         assert max(durations) - min(durations) <= 10
 
 
+def test_the_bytes_of_an_mp4_do_not_depend_on_threads(tmp_path: Path) -> None:
+    """x264 writes its settings into the file; by itself it would take more threads for so many rows, if there are cores."""
+    write_clip(tmp_path / "a.mp4", block_frames(3, 256, 64), 10)
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert b" threads=1 " in content and b" sliced_threads=0 " in content
+
+
 def test_gif_palette_of_many_colors_stays_close(tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     frames = np.stack([np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(40 * k)), axis=2) for k in range(4)])

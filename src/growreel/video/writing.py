@@ -103,14 +103,17 @@ def _with_palette(frames: NDArray[np.uint8]) -> list[Image]:
 
 
 def _write_mp4(file: BinaryIO, frames: NDArray[np.uint8], fps: float, comment: str | None) -> None:
-    """By name, as the index is moved to the front at the end, for which the file is opened once more."""
+    """By name, as the index is moved to the front at the end, for which the file is opened once more.
+
+    In one thread: x264 takes more for pictures of some rows, and its bytes then depend on the number of cores.
+    """
     import av
 
     h, w = frames.shape[1:3]
     even = np.pad(frames, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")  # yuv420p halves both axes
     with av.open(file.name, "w", format="mp4", options={"movflags": "faststart"}) as container:
         container.metadata.update(mp4_comment(comment))
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16"})
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16", "threads": "1"})
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         for frame in even:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3))), format="rgb24")
