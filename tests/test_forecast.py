@@ -59,6 +59,14 @@ def test_a_stage_that_is_odd_does_not_spoil_the_others() -> None:
     assert seconds[0] > 3 * 20 and seconds[2] == pytest.approx(170, rel=0.2)
 
 
+def test_a_stall_is_not_the_pace() -> None:
+    """A hundred steps that take a hundred times as long, while something else has the machine; ten minutes of training are left."""
+    forecast = Forecast(make_plan("2x4x4"), [StageTimes(0.1, 0.1)])
+    for step in range(3000):
+        forecast.measured(Position(0, "stable", 1.0), 1, 10.0 if 2500 <= step < 2600 else 0.1)
+    assert forecast.seconds_left(3000, 9000) == pytest.approx(600, rel=0.25)
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0 s"), (89, "89 s"), (144, "2.4 min"), (600, "10 min"), (3 * 3600, "3.0 h"), (270 * 3600, "270 h"), (3.6e6, "42 days")],

@@ -13,6 +13,9 @@ TRUST_SECONDS = 5.0
 STAGE_MEMORY_SECONDS = 300.0
 RUN_MEMORY_SECONDS = 1800.0
 """After so many seconds of training a step counts a third, in the pace of the stage and in that of the whole run."""
+STALL = 4.0
+"""A step that takes more than so many times as long as expected counts as one that takes this: something else had the machine for a moment,
+and that says little about the hours to come. What lasts is learnt all the same, a factor at a time."""
 
 
 class Forecast:
@@ -76,6 +79,7 @@ class _Pace:
         return self._seconds / self._expected
 
     def add(self, seconds: float, expected: float) -> None:
+        seconds = min(seconds, STALL * self.factor * expected)
         remembered = math.exp(-seconds / self._memory)
         self._seconds, self._expected = remembered * self._seconds + seconds, remembered * self._expected + expected
 
