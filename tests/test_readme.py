@@ -1,4 +1,4 @@
-"""The README says what is true: its commands parse, its files exist, its presets are all there are."""
+"""README and docs say what is true: their commands parse, their links lead somewhere, presets are all there are."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from growreel.cli.evaluation import evaluate_parser
+from growreel.cli.main import COMMANDS as EXISTING
 from growreel.cli.main import build_parser
 from growreel.cli.preparation import prepare_parser
 from growreel.cli.training import train_parser
-from growreel.config import preset_names
+from growreel.config import from_dict, preset_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("    growreel ")]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/pictures").glob("*.md"))
+}
+SHOWN = [
+    line.split("#")[0].split(" > ")[0].strip() for page in PAGES.values() for line in page.splitlines() if line.startswith("    growreel ")
+]
+COMMANDS = sorted(set(SHOWN))
 
 
-def test_the_readme_shows_every_command() -> None:
-    assert {command.split()[1] for command in COMMANDS} >= {"prepare", "inspect", "train", "report", "sample", "walk", "evaluate"}
+def test_every_command_is_shown_with_its_flags_or_in_the_table() -> None:
+    listed = set(re.findall(r"^\| `([a-z]+)` \|", PAGES["docs/commands.md"], flags=re.MULTILINE))
+    assert listed == set(EXISTING)
+    assert {command.split()[1] for command in COMMANDS} >= {"prepare", "plan", "train", "report", "sample", "evaluate", "weights", "bench"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -29,7 +40,7 @@ def test_commands_parse(command: str) -> None:
     assert build_parser(arguments).parse_args(arguments).command == arguments[0]
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z._-]+)", README))))
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z._-]+)", README + PAGES["docs/training.md"] + PAGES["docs/growth.md"]))))
 def test_flags_exist(flag: str) -> None:
     helps = "".join(parser().format_help() for parser in (prepare_parser, evaluate_parser, lambda: train_parser([])))
     assert re.search(rf"{flag}\b", helps)
@@ -48,6 +59,21 @@ def test_the_file_tree_exists() -> None:
         assert (ROOT / "src" / "growreel" / path).exists(), path
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+def anchors(page: str) -> set[str]:
+    """The names by which a page's headings are linked to."""
+    headings = re.findall(r"^#+ (.+)$", page, flags=re.MULTILINE)
+    return {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", PAGES[page]):
+        path, _, heading = target.partition("#")
+        linked = (ROOT / page).parent / path if path else ROOT / page
+        assert linked.exists(), target
+        assert not heading or heading in anchors(linked.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", "".join(PAGES.values()), flags=re.DOTALL))
+def test_configurations_are_read(block: str) -> None:
+    assert from_dict(yaml.safe_load(block), "docs").growth.plan().sizes
