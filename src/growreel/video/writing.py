@@ -115,7 +115,8 @@ def _write_mp4(file: BinaryIO, frames: NDArray[np.uint8], fps: float, comment: s
         container.metadata.update(mp4_comment(comment))
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16", "threads": "1"})
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
-        for frame in even:
+        for number, frame in enumerate(even):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3))), format="rgb24")
+            picture.pts, picture.time_base = number, 1 / stream.codec_context.framerate
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
