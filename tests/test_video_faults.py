@@ -288,3 +288,13 @@ def test_the_stream_with_the_most_pixels_is_taken(tmp_path: Path) -> None:
         for stream in streams:
             container.mux(stream.encode())
     assert np.array_equal(frames_of(read(path)[0]), large)
+
+
+@pytest.mark.parametrize(("declared", "rate"), [([25.0], 25.0), ([], None)])
+@pytest.mark.parametrize("holds", [False, True])
+def test_frames_that_fall_together_have_no_rate_of_their_own(declared: list[float], rate: float | None, holds: bool) -> None:
+    """Damage can make all times the same: then the rate is what the file claims, or unknown."""
+    found = Findings(declared=declared, holds=holds)
+    for _ in range(5):
+        found.count_interval(0.0)
+    assert found.fps() == rate

@@ -157,7 +157,7 @@ class Findings:
 
         Pauses longer than `LONGEST_HOLD` usual intervals are left out. A rate that the file claims is taken where it is within 2 %.
         """
-        intervals = sorted(self._intervals.elements())
+        intervals = sorted(each for each in self._intervals.elements() if each > 0)  # damage can make frames fall together
         if self.timeless:
             return None
         if not intervals:
