@@ -46,20 +46,21 @@ BASE: dict[str, Any] = {
         "precision": "bfloat16",
         "stats_interval": 1_000,
         "sample_interval": 12_000,
-        "checkpoint_interval": 2_000,
+        "checkpoint_interval": 6_000,
         "keep_checkpoints": 1,
         "report": False,  # the runs are timed
     },
 }
 
 
-def grown(*sizes: str, **last_stage: Any) -> dict[str, Any]:
-    """A plan that shows CLIPS_BEFORE clips before the last size, in equal shares, a quarter of each share fading in."""
-    share = CLIPS_BEFORE // (len(sizes) - 1)
+def grown(*sizes: str, times: int = 1, **last_stage: Any) -> dict[str, Any]:
+    """A plan that shows CLIPS_BEFORE clips before the last size, in equal shares, a quarter of each share fading in; all of it `times`."""
+    share = times * CLIPS_BEFORE // (len(sizes) - 1)
     first, *between, last = sizes
+    last_clips = {name: times * LAST_STAGE[name] for name in ("fade_clips", "stable_clips")}
     stages = [{"size": first, "stable_clips": share}]
     stages += [{"size": size, "fade_clips": share // 4, "stable_clips": share - share // 4} for size in between]
-    return {"growth": {"stages": [*stages, {"size": last, **LAST_STAGE, **last_stage}]}}
+    return {"growth": {"stages": [*stages, {**LAST_STAGE, **last_clips, "size": last, **last_stage}]}}
 
 
 def loss(name: str, **settings: Any) -> dict[str, Any]:
@@ -86,7 +87,10 @@ RATES: dict[str, Sequence[dict[str, Any]]] = {
     f"rate-0.001-{name}": (*LOSSES[name], PAPER_RATE)
     for name in ("swgan-released", "full-swgan-released", "full-swgan-slope", "wgan-gp", "full-wgan-gp")
 }
-"""The released combination: the paper's rate with the penalty as the paper means it."""
+"""The paper's rate, with the penalty as the paper means it too."""
+LONG = grown(*PAPER_BEGINNING, "16x16x16", times=4, final_learning_rate=0.0001)
+RATES |= {f"long-rate-0.001-{name}": (*LOSSES[name], PAPER_RATE, LONG) for name in ("full-swgan-released", "full-wgan-gp", "wgan-gp")}
+"""The released combination has more clips as well: here four times as many, 192,000."""
 ORDERS: dict[str, Sequence[dict[str, Any]]] = {
     "order-joint": (grown("4x4x4", "8x8x8", "16x16x16"),),
     "order-space": (grown("4x4x4", "4x8x8", "4x16x16", "8x16x16", "16x16x16"),),
