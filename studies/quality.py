@@ -110,6 +110,7 @@ OPTIONS: dict[str, Sequence[dict[str, Any]]] = {
     "subsample": (*WGAN_GP, {"growth": {"time_reduction": "subsample"}}),
     "constant-rate": (*WGAN_GP, grown(*PAPER_BEGINNING, "16x16x16", final_learning_rate=None)),
     "best": (*WGAN_GP, WIDER, LONGER_AVERAGE),
+    "smooth": (*WGAN_GP, {"network": {"resampling": "smooth"}}),
     "precision-float32": (PAPER_ORDER, {"training": {"precision": "float32"}}),
     "penalty-interval-4": (PAPER_ORDER, {"loss": {"penalty_interval": 4}}),
 }

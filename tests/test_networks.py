@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import reference
 from conftest import colored, make_plan
 from growreel.config import load_preset
+from growreel.config.schema import Resampling
 from growreel.growth import Size
 from growreel.losses import build_loss
 from growreel.models import Discriminator, Generator, build_discriminator, build_generator
@@ -21,11 +24,11 @@ from growreel.training.summary import PlanSummary, count_parameters
 LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time and height
 
 
-def networks(colors: int = 3) -> tuple[Generator, Discriminator]:
+def networks(resampling: Resampling = "box", colors: int = 3) -> tuple[Generator, Discriminator]:
     torch.manual_seed(0)
     plan = make_plan(*LADDER)
-    generator = Generator(plan, base_channels=24, max_channels=6, latent_dim=5, image_channels=colors)
-    discriminator = Discriminator(plan, base_channels=24, max_channels=6, feature_dim=7, image_channels=colors)
+    shared: Any = {"base_channels": 24, "max_channels": 6, "image_channels": colors, "resampling": resampling}
+    generator, discriminator = Generator(plan, latent_dim=5, **shared), Discriminator(plan, feature_dim=7, **shared)
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
             if name.endswith("bias"):
@@ -41,7 +44,7 @@ def arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
 @pytest.mark.parametrize("stage", range(len(LADDER)))
 @pytest.mark.parametrize("colors", [1, 3])
 def test_networks_equal_the_reference(stage: int, alpha: float, colors: int) -> None:
-    generator, discriminator = networks(colors)
+    generator, discriminator = networks(colors=colors)
     sizes = generator.plan.sizes
     latents = torch.randn(4, 5, dtype=torch.float64)
     clips = torch.randn(4, colors, *sizes[stage], dtype=torch.float64)
@@ -53,12 +56,13 @@ def test_networks_equal_the_reference(stage: int, alpha: float, colors: int) -> 
     )
 
 
+@pytest.mark.parametrize("resampling", ["box", "smooth"])
 @pytest.mark.parametrize("stage", range(1, len(LADDER)))
-def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int) -> None:
-    generator, discriminator = networks()
+def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int, resampling: Resampling) -> None:
+    generator, discriminator = networks(resampling)
     scale, size = generator.plan.scale(stage), generator.plan.sizes[stage]
     latents, clips = torch.randn(4, 5).double(), torch.randn(4, 3, *size).double()
-    assert torch.equal(generator(latents, stage, 0.0), upsample(generator(latents, stage - 1), scale))
+    assert torch.equal(generator(latents, stage, 0.0), upsample(generator(latents, stage - 1), scale, resampling))
     assert torch.equal(discriminator(clips, stage, 0.0), discriminator(downsample(clips, scale), stage - 1))
     for network, inputs in ((generator, latents), (discriminator, clips)):
         new, old, half = network(inputs, stage, 1.0), network(inputs, stage, 0.0), network(inputs, stage, 0.5)
@@ -89,23 +93,52 @@ def test_plan_table_says_what_the_networks_are() -> None:
     assert row[:5] == ["2", "8x16x16", "space", "128", "885,379"] and row[6:] == ["16", "0.001", "600,000", "600,000", "1,800,000"]
 
 
+@pytest.mark.parametrize("resampling", ["box", "smooth"])
 @pytest.mark.parametrize("scale", [Size(2, 2, 2), Size(1, 2, 2), Size(2, 1, 1), Size(1, 1, 2)])
-def test_fused_resampling_equals_the_pair_it_stands_for(scale: Size) -> None:
-    """Values, first and second derivatives of one fused convolution against resampling and convolution in float64."""
+def test_fused_resampling_equals_the_pair_it_stands_for(scale: Size, resampling: Resampling) -> None:
+    """Values, first and second derivatives of one fused convolution against filter and convolution in float64."""
     torch.manual_seed(0)
     x = torch.randn(2, 3, 4, 6, 4).double().requires_grad_()
     for up, down in ((scale, None), (None, scale)):
-        layer = EqualizedConv3d(3, 4, up=up, down=down).double()
+        layer = EqualizedConv3d(3, 4, up=up, down=down, resampling=resampling).double()
         torch.nn.init.normal_(layer.bias)
         weight, bias = layer.weight, layer.bias
-        plain = torch.conv3d(x if up is None else upsample(x, up), weight * layer.weight_scale, bias, padding=1)
         results = []
-        for y in (layer(x), plain if down is None else downsample(plain, down)):
+        for y in (layer(x), filtered(x, weight * layer.weight_scale, bias, scale, resampling, transposed=up is not None)):
             first = torch.autograd.grad(y.sin().sum(), (x, weight, bias), create_graph=True)
             second = torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), (x, weight, bias))
             results.append([y, *first, *second])
         for ours, theirs in zip(*results, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def filtered(x: Tensor, weight: Tensor, bias: Tensor, scale: Size, resampling: Resampling, transposed: bool) -> Tensor:
+    """The slow way, one step after the other: scale up, then convolve; or convolve, then scale down."""
+    if resampling == "box":
+        plain = torch.conv3d(upsample(x, scale) if transposed else x, weight, bias, padding=1)
+        return plain if transposed else downsample(plain, scale)
+    taps = torch.ones(1, 1, 1, 1, 1).double()
+    for axis, factor in enumerate(scale):
+        if factor == 2:  # 1, 3, 3, 1 is what remains of 1, 1 with itself three times
+            taps = (taps.repeat_interleave(4, 2 + axis).movedim(2 + axis, -1) * torch.tensor([1.0, 3.0, 3.0, 1.0]).double() / 8).movedim(
+                -1, 2 + axis
+            )
+    beyond = [int(factor == 2) for factor in scale]  # voxels outside the clip that the filter reaches, on either side
+    if transposed:
+        wide = torch.conv_transpose3d(x.flatten(0, 1)[:, None], taps * math.prod(scale), stride=scale).unflatten(0, x.shape[:2])[:, :, 0]
+        return torch.conv3d(wide, weight, bias, padding=[1 - each for each in beyond])
+    wide = torch.conv3d(x, weight, padding=[1 + each for each in beyond])
+    small = torch.conv3d(wide.flatten(0, 1)[:, None], taps, stride=scale).unflatten(0, wide.shape[:2])[:, :, 0]
+    result: Tensor = small + bias.view(-1, 1, 1, 1)
+    return result
+
+
+def test_smooth_up_scaling_leaves_no_steps() -> None:
+    """A ramp stays a ramp; repeated voxels make stairs of it."""
+    ramp = torch.arange(4.0).view(1, 1, 1, 1, 4)
+    smooth, box = (upsample(ramp, Size(1, 1, 2), resampling).flatten() for resampling in ("smooth", "box"))
+    torch.testing.assert_close(smooth, torch.tensor([0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]))
+    assert box.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("transposed", [False, True])

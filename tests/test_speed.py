@@ -109,7 +109,7 @@ def test_convolution_has_all_derivatives(transposed: bool, stride: tuple[int, in
     x = torch.randn(2, 2, 2, 4, 4).double().requires_grad_()
     w = torch.randn(2, 2, *kernel).double().requires_grad_()
     b = torch.randn(2).double().requires_grad_()
-    geometry = Geometry(stride, 1, transposed)
+    geometry = Geometry(stride, (1, 1, 1), transposed)
 
     def function(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         return leaky_relu_(convolution(x, w, b, geometry))
@@ -149,7 +149,7 @@ def test_bfloat16_weight_gradients_of_few_frames(
         found = {}
         for dtype in (torch.float64, torch.bfloat16):
             weight = w.to(dtype).requires_grad_()
-            y = convolution(x_like.to(dtype), weight, None, Geometry(geometry, 1, transposed))
+            y = convolution(x_like.to(dtype), weight, None, Geometry(geometry, (1, 1, 1), transposed))
             y.backward(torch.ones_like(y))
             assert weight.grad is not None
             found[dtype] = weight.grad

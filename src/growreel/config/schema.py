@@ -12,6 +12,7 @@ from growreel.errors import GrowreelError
 from growreel.ranges import check_range
 
 Precision = Literal["float64", "float32", "tf32", "bfloat16", "auto"]
+Resampling = Literal["box", "smooth"]
 EMA_HALFLIFE_CLIPS = 10_000.0
 
 
@@ -29,6 +30,9 @@ class NetworkConfig:
     """Length of the discriminator's feature vector, on which the loss's critic head works."""
     image_channels: int | None = None
     """Colour channels of a clip, 1 or 3; None takes the store's."""
+    resampling: Resampling = "box"
+    """How blocks scale up and down: `box` repeats voxels and averages them (the paper); `smooth` filters with 1, 3, 3, 1 along every axis
+    that grows (StyleGAN), which leaves no grid and costs more."""
 
     def __post_init__(self) -> None:
         for name in ("base_channels", "max_channels", "latent_dim", "feature_dim"):

@@ -19,6 +19,7 @@ def build_generator(config: Config) -> Generator:
         max_channels=network.max_channels,
         latent_dim=network.latent_dim,
         image_channels=network.image_channels,
+        resampling=network.resampling,
     )
 
 
@@ -32,4 +33,5 @@ def build_discriminator(config: Config) -> Discriminator:
         max_channels=network.max_channels,
         feature_dim=network.feature_dim,
         image_channels=network.image_channels,
+        resampling=network.resampling,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from growreel.config.schema import Resampling
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_relu, leaky_relu_
 from growreel.models.generator import stage_channels
@@ -13,12 +14,12 @@ from growreel.models.recompute import run_block
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions 3x3x3, the second with average pooling along the axes that grew: a generator block in the mirror."""
+    """Two convolutions 3x3x3, the second with averaging along the axes that grew: a generator block in the mirror."""
 
-    def __init__(self, in_channels: int, out_channels: int, scale: Size) -> None:
+    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling) -> None:
         super().__init__()
         self.conv0 = EqualizedConv3d(in_channels, in_channels)
-        self.conv1 = EqualizedConv3d(in_channels, out_channels, down=scale)
+        self.conv1 = EqualizedConv3d(in_channels, out_channels, down=scale, resampling=resampling)
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None) -> Tensor:
         x_NCTHW = leaky_relu_(self.conv0(x_NCTHW, product_dtype), product_dtype)
@@ -32,7 +33,16 @@ class Discriminator(nn.Module):
         recompute_voxels: blocks whose clips have at least so many voxels t * h * w are computed again in the backward pass; None for none.
     """
 
-    def __init__(self, plan: GrowthPlan, *, base_channels: int, max_channels: int, feature_dim: int, image_channels: int) -> None:
+    def __init__(
+        self,
+        plan: GrowthPlan,
+        *,
+        base_channels: int,
+        max_channels: int,
+        feature_dim: int,
+        image_channels: int,
+        resampling: Resampling = "box",
+    ) -> None:
         super().__init__()
         self.plan, self.feature_dim = plan, feature_dim
         self.recompute_voxels: int | None = None
@@ -42,7 +52,7 @@ class Discriminator(nn.Module):
             {str(size): EqualizedConv3d(image_channels, width, kernel_size=1) for size, width in zip(sizes, widths, strict=True)}
         )
         self.blocks = nn.ModuleDict(
-            {str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i)) for i in range(1, len(sizes))}
+            {str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i), resampling) for i in range(1, len(sizes))}
         )
         self.last = EqualizedConv3d(widths[0] + 1, widths[0])
         self.dense = EqualizedLinear(widths[0] * sizes[0].voxels, feature_dim)

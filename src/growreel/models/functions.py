@@ -28,7 +28,7 @@ class Geometry(NamedTuple):
     """How a convolution passes over its input; the output size follows from it without output padding."""
 
     stride: tuple[int, int, int] = (1, 1, 1)
-    padding: int = 1
+    padding: tuple[int, int, int] = (1, 1, 1)
     transposed: bool = False
 
     def adjoint(self) -> Geometry:
@@ -90,7 +90,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 
     PyTorch leaves oneDNN alone where a small float32 clip comes alone, which takes up to 2.6 times as long: 128 channels of 8x16x16.
     """
-    layout, padding = torch.channels_last_3d, [geometry.padding] * 3
+    layout, padding = torch.channels_last_3d, geometry.padding
     x = x.contiguous(memory_format=layout)
     alone = len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32
     if alone and not geometry.transposed and torch.backends.mkldnn.is_available():
@@ -143,9 +143,8 @@ class _WeightGradient(Function):
         product_dtype = torch.float32 if _breaks_in_bfloat16(x, g, shape) else x.dtype
         x, g = x.to(product_dtype), g.to(product_dtype)
         weight = x.new_empty(1).expand(shape)  # only its shape matters
-        padding, mask = [geometry.padding] * 3, [False, True, False]
         gw: Tensor = torch.ops.aten.convolution_backward(
-            g, x, weight, None, geometry.stride, padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1, mask
+            g, x, weight, None, geometry.stride, geometry.padding, (1, 1, 1), geometry.transposed, (0, 0, 0), 1, [False, True, False]
         )[1]
         return gw.to(dtype)
 

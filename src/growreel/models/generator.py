@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from growreel.config.schema import Resampling
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_pixel_norm_
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, upsample
@@ -19,11 +20,11 @@ def stage_channels(size: Size, base_channels: int, max_channels: int) -> int:
 
 
 class GeneratorBlock(nn.Module):
-    """Nearest-neighbour up-scaling along the axes that grow, then two convolutions 3x3x3."""
+    """Up-scaling along the axes that grow, then two convolutions 3x3x3."""
 
-    def __init__(self, in_channels: int, out_channels: int, scale: Size) -> None:
+    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling) -> None:
         super().__init__()
-        self.conv0 = EqualizedConv3d(in_channels, out_channels, up=scale)
+        self.conv0 = EqualizedConv3d(in_channels, out_channels, up=scale, resampling=resampling)
         self.conv1 = EqualizedConv3d(out_channels, out_channels)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
@@ -37,16 +38,27 @@ class Generator(nn.Module):
         recompute_voxels: as in the discriminator.
     """
 
-    def __init__(self, plan: GrowthPlan, *, base_channels: int, max_channels: int, latent_dim: int, image_channels: int) -> None:
+    def __init__(
+        self,
+        plan: GrowthPlan,
+        *,
+        base_channels: int,
+        max_channels: int,
+        latent_dim: int,
+        image_channels: int,
+        resampling: Resampling = "box",
+    ) -> None:
         super().__init__()
-        self.plan, self.latent_dim = plan, latent_dim
+        self.plan, self.latent_dim, self.resampling = plan, latent_dim, resampling
         self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
         # The small gain keeps the first activations at the scale that pixel norm brings everywhere else (Karras et al. 2017).
         self.dense = EqualizedLinear(latent_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
         self.first = EqualizedConv3d(widths[0], widths[0])
-        self.blocks = nn.ModuleDict({str(sizes[i]): GeneratorBlock(widths[i - 1], widths[i], plan.scale(i)) for i in range(1, len(sizes))})
+        self.blocks = nn.ModuleDict(
+            {str(sizes[i]): GeneratorBlock(widths[i - 1], widths[i], plan.scale(i), resampling) for i in range(1, len(sizes))}
+        )
         self.to_rgb = nn.ModuleDict(
             {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
         )
@@ -78,6 +90,6 @@ class Generator(nn.Module):
             x = run_block(self.blocks[sizes[i]], x, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
         rgb: Tensor = self.to_rgb[sizes[stage]](x)
         if stage > 0 and (isinstance(alpha, Tensor) or alpha < 1):
-            old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage))
+            old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage), self.resampling)
             rgb = blend(old, rgb, alpha)
         return rgb

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from growreel.config.schema import Resampling
 from growreel.growth import Size
 from growreel.models.functions import Geometry, convolution
 
@@ -24,9 +25,13 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
 
 
-def upsample(x_NCTHW: Tensor, scale: Size) -> Tensor:
-    """Repeat every voxel `scale` times along each axis (nearest neighbour)."""
-    return F.interpolate(x_NCTHW, scale_factor=tuple(map(float, scale)), mode="nearest")
+def upsample(x_NCTHW: Tensor, scale: Size, resampling: Resampling = "box") -> Tensor:
+    """Repeat every voxel `scale` times along each axis (nearest neighbour), or go smoothly from one to the next (linear)."""
+    factors = tuple(map(float, scale))
+    if resampling == "box":
+        return F.interpolate(x_NCTHW, scale_factor=factors, mode="nearest")
+    wide = x_NCTHW.to(torch.promote_types(x_NCTHW.dtype, torch.float32))
+    return F.interpolate(wide, scale_factor=factors, mode="trilinear", align_corners=False).to(x_NCTHW.dtype)
 
 
 def downsample(x_NCTHW: Tensor, scale: Size) -> Tensor:
@@ -85,8 +90,9 @@ class KernelFilter(nn.Module):
 
     def __init__(self, filters: tuple[Taps, Taps, Taps], transposed: bool = False) -> None:
         super().__init__()
-        self.taps, self.transposed = tuple(3 + len(each) - 1 for each in filters), transposed
+        self.transposed = transposed
         t, h, w = map(filter_matrix, filters)
+        self.taps = len(t), len(h), len(w)
         matrix = torch.kron(torch.kron(t, h), w)
         self.register_buffer("matrix", matrix.flip(1) if transposed else matrix, persistent=False)
 
@@ -107,22 +113,28 @@ def filter_matrix(taps: Taps, kernel_size: int = 3) -> Tensor:
     return matrix
 
 
-def _repeat(scale: Size) -> tuple[Taps, Taps, Taps]:
-    """Filters that make a convolution of `scale` times repeated voxels out of one of voxels between zeros."""
-    return (1.0,) * scale.t, (1.0,) * scale.h, (1.0,) * scale.w
+UP_FILTERS: dict[Resampling, Taps] = {"box": (1.0, 1.0), "smooth": (0.25, 0.75, 0.75, 0.25)}
+"""What makes, of voxels between zeros, voxels repeated twice, or voxels between which values go linearly."""
 
 
-def _average(scale: Size) -> tuple[Taps, Taps, Taps]:
-    """Filters that average over `scale` voxels."""
-    return (1 / scale.t,) * scale.t, (1 / scale.h,) * scale.h, (1 / scale.w,) * scale.w
+def _up_filters(scale: Size, resampling: Resampling) -> tuple[Taps, Taps, Taps]:
+    t, h, w = (UP_FILTERS[resampling] if factor == 2 else (1.0,) for factor in scale)
+    return t, h, w
+
+
+def _down_filters(scale: Size, resampling: Resampling) -> tuple[Taps, Taps, Taps]:
+    """Averages: the filters of up-scaling, with a sum of 1."""
+    t, h, w = (tuple(tap / sum(taps) for tap in taps) for taps in _up_filters(scale, resampling))
+    return t, h, w
 
 
 class EqualizedConv3d(nn.Module):
     """3-D convolution with bias and 'same' zero padding; [n, c_in, t, h, w] -> [n, c_out, t, h, w] in the precision of its input.
 
-    Kernel size 3 or 1. With `up` the input is first repeated, with `down` the output is averaged, by 1 or 2 along each axis
-    (kernel size 3 only). Either is one convolution with stride and a kernel of up to 4x4x4, without the large intermediate: per voxel of
-    the large side 8 products instead of 27 when all axes change, 12 when two do.
+    Kernel size 3 or 1. With `up` the input is first scaled up, with `down` the output is averaged, by 1 or 2 along each axis
+    (kernel size 3 only). Either is one convolution with stride, without the large intermediate. With `box` resampling its kernel is of up
+    to 4x4x4: per voxel of the large side 8 products instead of 27 when all axes change, 12 when two do. With `smooth` resampling (the
+    filter 1, 3, 3, 1 of StyleGAN) it is of up to 6x6x6, 27 products, and voxels beyond the border count as zero.
     """
 
     def __init__(
@@ -133,27 +145,35 @@ class EqualizedConv3d(nn.Module):
         gain: float = math.sqrt(2),
         up: Size | None = None,
         down: Size | None = None,
+        resampling: Resampling = "box",
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_scale = gain / math.sqrt(in_channels * kernel_size**3)
-        self.kernel_size, self.up, self.down = kernel_size, up, down
+        self.kernel_size, self.geometry = kernel_size, Geometry()
+        self.resampling: KernelFilter | None = None
         if up is not None:
-            self.resampling = KernelFilter(_repeat(up), transposed=True)
+            self.resampling = KernelFilter(_up_filters(up, resampling), transposed=True)
+            self.geometry = Geometry(up, _padding(self.resampling.taps, up), transposed=True)
         elif down is not None:
-            self.resampling = KernelFilter(_average(down))
+            self.resampling = KernelFilter(_down_filters(down, resampling))
+            self.geometry = Geometry(down, _padding(self.resampling.taps, down))
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
         """`product_dtype`: precision of the products in backward passes, see `functions.convolution`."""
         weight = self.weight * self.weight_scale
         if self.kernel_size == 1:
             return _pointwise(x_NCTHW, weight, self.bias)
-        if self.up is not None:
-            return convolution(x_NCTHW, self.resampling(weight), self.bias, Geometry(stride=self.up, transposed=True), product_dtype)
-        if self.down is not None:
-            return convolution(x_NCTHW, self.resampling(weight), self.bias, Geometry(stride=self.down), product_dtype)
-        return convolution(x_NCTHW, weight, self.bias, Geometry(), product_dtype)
+        if self.resampling is not None:
+            weight = self.resampling(weight)
+        return convolution(x_NCTHW, weight, self.bias, self.geometry, product_dtype)
+
+
+def _padding(taps: tuple[int, int, int], scale: Size) -> tuple[int, int, int]:
+    """With which the large side has exactly `scale` times the voxels of the small one, and the kernel sits in its middle."""
+    t, h, w = ((taps_of_axis - factor) // 2 for taps_of_axis, factor in zip(taps, scale, strict=True))
+    return t, h, w
 
 
 def _pointwise(x_NCTHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

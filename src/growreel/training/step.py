@@ -59,7 +59,8 @@ def _stacked(stats: Stats) -> tuple[tuple[str, ...], Tensor]:
 def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor:
     """Blend real clips [n, c, t, h, w] with their own down-then-up version, along exactly the axes that grow, by alpha.
 
-    Down is what made the real clips of the stage before: where time is subsampled, the first of the frames instead of their average.
+    Down is what made the real clips of the stage before: where time is subsampled, the first of the frames instead of their average. Up
+    is what the generator does with its clips of the stage before.
     """
     if position.phase == "stable" or position.stage == 0:
         return clips
@@ -68,7 +69,7 @@ def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor
         small = downsample(clips[:, :, :: scale.t], scale._replace(t=1))
     else:
         small = downsample(clips, scale)
-    return torch.lerp(upsample(small, scale), clips, position.alpha)
+    return torch.lerp(upsample(small, scale, state.generator.resampling), clips, position.alpha)
 
 
 def discriminator_step(
