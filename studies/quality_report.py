@@ -3,8 +3,8 @@
     python studies/quality_report.py RUNS STORE
 
 Keeps configuration, metric cards and a strip of samples of every run in docs/study/runs. Makes from all that is kept there the tables
-between the markers of docs/study.md and, for each group of variants, `samples-GROUP.png` (a row per variant, real clips last); where RUNS
-is complete for a group also `curves-GROUP.svg` (how far the critic tells real from generated).
+between the markers of docs/study.md and, for each group of variants, `samples-GROUP.png` (a row per variant, real clips last); and, of the
+variants in RUNS, `curves-GROUP.svg` (how far the critic tells real from generated).
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def strip(clips_NTHWC: np.ndarray[Any, Any], frames: int = 8) -> np.ndarray[Any,
 
 
 def samples(variants: Sequence[str], store: Path, path: Path) -> None:
-    """A picture of the kept strips: per variant (first seed) two clips; then real clips."""
-    kept = {variant: file for variant in variants if (file := KEPT / f"{variant}-0" / STRIP).exists()}
+    """A picture of the kept strips: two clips of each variant's first seed that has one; then real clips."""
+    kept = {variant: files[0] for variant in variants if (files := sorted(KEPT.glob(f"{variant}-[0-9]/{STRIP}")))}
     if not kept:
         print(f"{path.name}: no samples of these variants are kept, so there is no picture")
         return
@@ -138,7 +138,7 @@ def curves(runs: Path, variants: Sequence[str], path: Path) -> None:
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="11">']
     for number, variant in enumerate(variants):
         x0, y0 = gap + number % columns * (width + gap), gap + number // columns * (height + gap)
-        series = [[line for line in read_lines(file) if "critic_real" in line] for file in sorted(runs.glob(f"{variant}-*/stats.jsonl"))]
+        series = [[line for line in read_lines(file) if "critic_real" in line] for file in sorted(runs.glob(f"{variant}-[0-9]/stats.jsonl"))]
         gaps = [[(line["clips"], abs(line["critic_real"] - line["critic_fake"])) for line in lines] for lines in series]
         most, last = max(v for one in gaps for _, v in one), max(c for one in gaps for c, _ in one)
         parts.append(f'<rect x="{x0}" y="{y0}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
@@ -187,10 +187,8 @@ def main() -> None:
         replace_between_markers(page, f"{group}: results", results_table(variants, "card.json"))
         replace_between_markers(page, f"{group}: seed by seed", differences_table(variants, REFERENCES[group]))
         samples(variants, options.store, DOCS / "study" / f"samples-{group}.png")
-        if all((options.runs / f"{variant}-0" / "card.json").exists() for variant in variants):
-            curves(options.runs, variants, DOCS / "study" / f"curves-{group}.svg")
-        else:
-            print(f"{group}: not all variants are in {options.runs}, so its curves stay as they are")
+        if drawn := [variant for variant in variants if any(options.runs.glob(f"{variant}-[0-9]/stats.jsonl"))]:
+            curves(options.runs, drawn, DOCS / "study" / f"curves-{group}.svg")
 
 
 if __name__ == "__main__":
