@@ -138,7 +138,8 @@ def curves(runs: Path, variants: Sequence[str], path: Path) -> None:
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="11">']
     for number, variant in enumerate(variants):
         x0, y0 = gap + number % columns * (width + gap), gap + number // columns * (height + gap)
-        series = [[line for line in read_lines(file) if "critic_real" in line] for file in sorted(runs.glob(f"{variant}-[0-9]/stats.jsonl"))]
+        files = sorted(runs.glob(f"{variant}-[0-9]/stats.jsonl"))
+        series = [[line for line in read_lines(file) if "critic_real" in line] for file in files]
         gaps = [[(line["clips"], abs(line["critic_real"] - line["critic_fake"])) for line in lines] for lines in series]
         most, last = max(v for one in gaps for _, v in one), max(c for one in gaps for c, _ in one)
         parts.append(f'<rect x="{x0}" y="{y0}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
