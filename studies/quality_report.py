@@ -68,7 +68,7 @@ def cell(values: list[float]) -> str:
     mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:.3g}"
-    half = T_95[len(values)] * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = T_95[len(values)] * float(np.std(np.round(values, 12), ddof=1)) / math.sqrt(len(values))  # equal but for the last bit is equal
     return f"{mean:.3g} +- {half:.2g}"
 
 
