@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from conftest import tiny_config
 from growreel.config import Config, from_dict, to_dict, to_yaml
@@ -89,14 +90,17 @@ def test_two_processes_equal_one_of_twice_the_batch(loss: str, shapes_store: Pat
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What `setup` asks of PyTorch, in order, on a machine with two cards; nothing is done."""
+    """What `process_group` asks of PyTorch, in order, on a machine with two cards; nothing is done."""
     seen: list[tuple[Any, ...]] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: seen.append(("set_device", device)))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(dist, "init_process_group", lambda *names, **options: seen.append(("init", *names, options)))
+    environment = ("RANK", "WORLD_SIZE")
+    monkeypatch.setattr(distributed, "store_of_this_start", lambda patience: (HashStore(), *(int(os.environ[n]) for n in environment)))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **options: seen.append((backend, options.get("device_id"))))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: seen.append(("left",)))
+    monkeypatch.setattr(HashStore, "clone", lambda store: store, raising=False)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(distributed, "_made_here", [])
     return seen
 
 
@@ -110,27 +114,46 @@ def test_a_process_takes_its_card_before_it_joins_the_others(calls: list[tuple[A
     """NCCL and collectives of objects use the current card, which is cuda:0 in every process until it is set."""
     torchrun(monkeypatch, processes=2, rank=1)
     card = torch.device("cuda", 1)
-    distributed.setup(card)
-    assert calls == [("set_device", card), ("init", "nccl", {"device_id": card})]
+    with distributed.process_group(card, patience=60):
+        assert calls == [("set_device", card), ("nccl", card)]
+    assert calls.pop() == ("left",)
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    distributed.setup(card)
-    assert calls[2:] == [("set_device", card)], "a group that there is already is not made again"
+    with distributed.process_group(card, patience=60):
+        pass
+    assert calls[2:] == [("set_device", card)], "a group that the caller has made is neither made again nor left"
 
 
 def test_more_processes_than_cards_and_cpus_talk_through_the_host(calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     torchrun(monkeypatch, processes=4, rank=3)
-    distributed.setup(torch.device("cuda", 1))
-    assert calls == [("set_device", torch.device("cuda", 1)), ("init", "gloo", {})]
+    with distributed.process_group(torch.device("cuda", 1), patience=60):
+        assert calls == [("set_device", torch.device("cuda", 1)), ("gloo", None)]
     calls.clear()
-    distributed.setup(torch.device("cpu"))
-    assert calls == [("init", "gloo", {})]
+    with distributed.process_group(torch.device("cpu"), patience=60):
+        assert calls == [("gloo", None)]
 
 
 def test_one_process_alone_joins_nothing(calls: list[tuple[Any, ...]]) -> None:
-    distributed.setup(torch.device("cpu"))
-    assert not calls
-    distributed.setup(torch.device("cuda", 0))
-    assert calls == [("set_device", torch.device("cuda", 0))]
+    with distributed.process_group(torch.device("cpu"), patience=60):
+        assert not calls
+    with distributed.process_group(torch.device("cuda", 0), patience=60):
+        assert calls == [("set_device", torch.device("cuda", 0))]
+
+
+def test_processes_with_unlike_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One bit is enough; checkpoints would otherwise hold the weights of one process, and nobody would know of the others."""
+    weights = {"a": torch.ones(3), "b": torch.ones(2, 2, dtype=torch.float64)}
+    changed = {"a": torch.ones(3), "b": torch.tensor([[1, 1], [1, 1 + 2**-52]], dtype=torch.float64)}
+    for others, refused in ((weights, False), (changed, True)):
+
+        def all_gather(sums: list[torch.Tensor], own: torch.Tensor, others: dict[str, torch.Tensor] = others) -> None:
+            theirs = torch.stack([each.view(torch.int32).sum(dtype=torch.int64) for each in others.values()])
+            for place, values in zip(sums, (own, own, theirs), strict=True):
+                place.copy_(values)
+
+        monkeypatch.setattr(distributed, "world_size", lambda: 3)
+        monkeypatch.setattr(dist, "all_gather", all_gather)
+        with pytest.raises(GrowreelError, match=r"at 5 clips the weights of process 2 \(first in b\)") if refused else nullcontext():
+            distributed.check_equal(weights, "at 5 clips the weights")
 
 
 def test_every_process_has_a_card_of_its_own(calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,8 @@ class TrainingConfig:
     """Refresh report.html at every checkpoint, in a process of its own that gives way to all others and that training does not wait for."""
     explosion_limit: float = 1e6
     """A loss beyond this, or not finite, takes the run back to its last checkpoint."""
+    watchdog_seconds: float = 300.0
+    """With several processes: all end, saying which one stopped where, if one has not been heard of, or none has moved, for so long."""
 
     def __post_init__(self) -> None:
         check_range("--training.seed", self.seed, least=0)
@@ -133,6 +135,7 @@ class TrainingConfig:
                 "the moving average remembers; leave one out"
             )
         check_range("--training.explosion_limit", self.explosion_limit, least=1e-30)
+        check_range("--training.watchdog_seconds", self.watchdog_seconds, least=1)
         if self.compile == "on" and self.recompute_voxels is not None:
             raise GrowreelError(
                 f"--compile on, --training.recompute_voxels {self.recompute_voxels}: a compiled graph computes nothing twice; leave one out"

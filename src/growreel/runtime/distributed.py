@@ -7,7 +7,9 @@ part only from some stage on, DDP gave wrong gradients without an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,34 +19,50 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
+from growreel.runtime.meeting import part_of, store_of_this_start
+from growreel.runtime.watchdog import Watchdog
 
 T = TypeVar("T")
 
 
-def setup(device: torch.device) -> None:
-    """Make `device` the one that this process means by `cuda`, and join the process group that torchrun describes in the environment.
+@contextmanager
+def process_group(device: torch.device, patience: float) -> Iterator[None]:
+    """Make `device` the one that this process means by `cuda`, and be one of the processes that torchrun describes in the environment.
 
-    Several processes on one card (more local ranks than cards) talk through the host: NCCL wants a card for each.
+    Several processes on one card (more local ranks than cards) talk through the host: NCCL wants a card for each. A process group that
+    the caller has made already is used, and stays as it is.
+
+    Args:
+        device: of this process.
+        patience: seconds that a process waits for others that do not move, see `watchdog`.
+
+    Raises:
+        GrowreelError: with its rank and message, if another process has failed; and if not all have come within `patience`.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)  # collectives of objects, and what libraries allocate, go to the current card
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        if device.type != "cuda" or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count():
-            dist.init_process_group("gloo")
-        else:
-            dist.init_process_group("nccl", device_id=device)
-        _made_here.append(dist.group.WORLD)
-
-
-_made_here: list[Any] = []
-"""The process group that `setup` has made, if it has made one."""
-
-
-def shutdown() -> None:
-    """Leave the process group that `setup` joined; one that the caller had made before stays as it is."""
-    if _made_here and dist.is_initialized() and dist.group.WORLD is _made_here[-1]:
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        yield
+        return
+    limit = timedelta(seconds=patience)
+    store, rank, world_size = store_of_this_start(limit)
+    group: dict[str, Any] = {"store": store, "rank": rank, "world_size": world_size, "timeout": 10 * limit}  # the watchdog is faster
+    if device.type != "cuda" or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count():
+        dist.init_process_group("gloo", **group)
+    else:
+        dist.init_process_group("nccl", device_id=device, **group)
+    watchdog = Watchdog(part_of(store.clone(), "watchdog"), rank, world_size, patience)  # type: ignore[attr-defined]  # clone: not in the stubs
+    try:
+        yield
+    except BaseException as error:
+        watchdog.leave_last_word(error)
+        last = watchdog.last_word()
+        if isinstance(error, RuntimeError) and last is not None and last[0] != rank:  # a collective that the other one has left
+            raise GrowreelError(f"process {last[0]} stopped: {last[1]}") from error
+        raise
+    finally:
+        watchdog.stop()
         dist.destroy_process_group()
-    _made_here.clear()
 
 
 def rank() -> int:
@@ -109,6 +127,26 @@ def gather_rows(own_rows: NDArray[Any], total: int) -> NDArray[Any]:
     dist.all_gather(parts, flat)
     rows = np.stack([part.cpu().numpy().view(own_rows.dtype).reshape(padded.shape) for part in parts], axis=1)
     return rows.reshape(-1, *own_rows.shape[1:])[:total]
+
+
+@torch.no_grad()
+def check_equal(tensors: dict[str, Tensor], what: str) -> None:
+    """Raise GrowreelError, naming ranks and the first tensor that differs, unless all processes hold the same bits.
+
+    Compared are sums of 32-bit words, so that it costs one pass over the weights and a few numbers on the way.
+    """
+    if world_size() == 1:
+        return
+    own = torch.stack([tensor.detach().contiguous().view(torch.int32).sum(dtype=torch.int64) for tensor in tensors.values()])
+    sums = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(sums, own)
+    differ = {each: (sums[0] != other).nonzero() for each, other in enumerate(sums)}
+    if strangers := {each: list(tensors)[int(where[0])] for each, where in differ.items() if len(where)}:
+        named = ", ".join(f"process {each} (first in {name})" for each, name in strangers.items())
+        raise GrowreelError(
+            f"{what} of {named} are not those of process 0, so this is no longer one training. Unlike cards or drivers round differently; "
+            "use processes on equal machines, and go on from the newest checkpoint with the same command"
+        )
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ MAY_CHANGE = {
     "compile",
     "cuda_graphs",
     "report",
+    "watchdog_seconds",
 }
 """Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
 

@@ -82,16 +82,15 @@ def train(
 
     Raises:
         GrowreelError: store and plan do not fit, the run folder belongs to another configuration, other clips or another process, the
-            disk is full, or training diverged more often than the health check forgives.
+            disk is full, training diverged more often than the health check forgives, or another process of the same training failed.
     """
     store_path, run_path = Path(store_path), Path(run_path)
     device = distributed.pick_device(config.training.device, "--training.device")
     check_trainable(device, "--training.device")
-    distributed.setup(device)
     if device.type == "cpu":
         keep_freed_memory()
     with ExitStack() as stack:
-        stack.callback(distributed.shutdown)
+        stack.enter_context(distributed.process_group(device, config.training.watchdog_seconds))
         store, run = stack.enter_context(ClipStore.open(store_path)), RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
         _check_fit(config.growth.plan(), store)
@@ -264,11 +263,15 @@ class _Loop:
         return self.run.samples / f"{self.state.clips_shown:09d}.webp"
 
     def _save_checkpoint(self) -> None:
-        """Write model file and checkpoint, once for a number of clips. Raises Diverged rather than save weights that are not finite."""
+        """Write model file and checkpoint, once for a number of clips.
+
+        Raises Diverged rather than save weights that are not finite, GrowreelError rather than save those of one process if others differ.
+        """
         clips = self.state.clips_shown
         if clips == self.saved_at:
             return
         check_state(self.state)
+        distributed.check_equal(self.state.weights(), f"at {clips} clips the weights")
         if self.is_first:
             data = [record.facts() for record in self.run.data]
             header = model_header(self.config, self.state.plan, clips, self._fps(), data=data)

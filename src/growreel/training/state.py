@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from growreel.config import Config, OptimizerConfig
 from growreel.growth import GrowthPlan, Position
@@ -65,6 +65,10 @@ class TrainingState:
 
     def modules(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator, "loss": self.loss, "ema": self.ema}
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights by name, those of the moving average among them."""
+        return {f"{part}.{key}": tensor for part, module in self.modules().items() for key, tensor in module.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only, loadable with `weights_only=True`."""
