@@ -16,7 +16,7 @@ FLOORS = (
     ("evaluation",),
     ("training", "bench"),
     ("report",),
-    ("demo", "cli", "__init__", "__main__"),
+    ("demo", "doctor", "cli", "__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -38,6 +38,12 @@ def evaluate_parser() -> ArgumentParser:
     parser.add_argument("--torchscript", default=None, help="an I3D as TorchScript; it is code, so name only a file that you trust")
     parser.add_argument("--resamples", type=int, default=25, help="of the bootstrap; 0 leaves the intervals out")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn")
+    parser.add_argument(
+        "--split",
+        choices=["all", "training", "held-out"],
+        default="training",
+        help="which real clips, if the store holds some out (prepare --holdout)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(
         "--precision",

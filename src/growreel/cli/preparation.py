@@ -39,6 +39,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--tiles", default=None, help="ROWSxCOLUMNS: every frame is a grid of so many separate videos")
     parser.add_argument("--labels", action="store_true", help="use the names of first-level sub-folders as labels")
     parser.add_argument("--channel", type=int | None, default=None, help="which channel, from 0, of TIFF stacks that have several")
+    parser.add_argument("--holdout", default=None, help="keep so much, e.g. 10%%, of the clips from training, whole sources only")
     parser.add_argument("--anonymous", action="store_true", help="keep no name of a file or folder in the store, but the labels")
     parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
     parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
@@ -82,6 +83,7 @@ def _prepare(options: Namespace) -> int:
         tiles=_parse_tiles(options.tiles),
         labels=options.labels,
         channel=options.channel,
+        holdout=_parse_share(options.holdout),
         anonymous=options.anonymous,
         workers=options.workers,
         time_limit=options.time_limit,
@@ -98,3 +100,13 @@ def _parse_tiles(text: str | None) -> tuple[int, int] | None:
     if match is None:
         raise GrowreelError(f"--tiles: {text!r} is not ROWSxCOLUMNS, e.g. 7x4")
     return int(match[1]), int(match[2])
+
+
+def _parse_share(text: str | None) -> float | None:
+    """Between 0 and 1, from `10%` or `0.1`."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise GrowreelError(f"--holdout {text}: is no share; give one such as 10%") from error

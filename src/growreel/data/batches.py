@@ -5,6 +5,7 @@ Nothing here has a state that a checkpoint would have to keep. One background th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growreel.data.split import clips_of
 from growreel.data.store import ClipStore
 from growreel.growth import Size, TimeReduction
 from growreel.models.layers import downsample
@@ -22,7 +24,7 @@ from growreel.runtime.transfer import to_device
 class ClipBatches:
     """Batches at any position of a run.
 
-    The clips come in epochs, each a permutation of the store that depends on (seed, epoch). Of the clips `clips_shown` to
+    The clips come in epochs, each a permutation of the store's training clips that depends on (seed, epoch). Of the clips `clips_shown` to
     `clips_shown + minibatch` process r of w takes every w-th, from the r-th on: the groups of the minibatch standard deviation are
     then the same for every number of processes.
     """
@@ -40,6 +42,7 @@ class ClipBatches:
     ) -> None:
         self.store, self.seed, self.mirror, self.device = store, seed, mirror, device
         self.time_reduction, self.rank, self.world_size = time_reduction, rank, world_size
+        self.training_clips = clips_of(store, "training")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clip-reader")
         self._ahead: tuple[tuple[int, Size, int], Future[Tensor]] | None = None
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -52,33 +55,43 @@ class ClipBatches:
         raw = self._ahead[1].result()
         after = (clips_shown + minibatch, size, minibatch)
         self._ahead = (after, self._reader.submit(self._read, *after))
-        raw = raw.to(self.device, non_blocking=True)
-        if self.time_reduction == "subsample":
-            raw = raw[:, :: raw.shape[1] // size.t]
-        clips = raw.movedim(-1, 1).float().mul_(2 / 255).sub_(1)
-        level = Size(*clips.shape[2:])
-        if level != size:
-            clips = downsample(clips, Size(*(a // b for a, b in zip(level, size, strict=True))))
+        clips = self._at_size(raw, size)
         if not self.mirror:
             return clips
         (mirrored,) = to_device([self._mirrored(clips_shown, minibatch)], self.device)
         return torch.where(mirrored.view(-1, 1, 1, 1, 1) > 0, clips.flip(-1), clips)
+
+    def of(self, numbers: Sequence[int], size: Size) -> Tensor:
+        """Clips by number [n, c, t, h, w] in -1 to 1 on the device, none mirrored. What is read ahead stays as it is."""
+        return self._at_size(self._read_clips(numbers, size), size)
 
     def close(self) -> None:
         """Stop the background thread."""
         self._reader.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, clips_shown: int, size: Size, minibatch: int) -> Tensor:
-        indices = [self._index(position) for position in range(clips_shown + self.rank, clips_shown + minibatch, self.world_size)]
+        places = range(clips_shown + self.rank, clips_shown + minibatch, self.world_size)
+        return self._read_clips([self._index(place) for place in places], size)
+
+    def _read_clips(self, numbers: Sequence[int], size: Size) -> Tensor:
         level = self.store.level_for(size, self.time_reduction)
-        buffer = torch.empty((len(indices), *level, self.store.channels), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        self.store.read(indices, level, out=buffer.numpy())
+        buffer = torch.empty((len(numbers), *level, self.store.channels), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        self.store.read(numbers, level, out=buffer.numpy())
         return buffer
 
+    def _at_size(self, raw: Tensor, size: Size) -> Tensor:
+        """From bytes [n, t, h, w, c] of a stored level to clips of the stage."""
+        raw = raw.to(self.device, non_blocking=True)
+        if self.time_reduction == "subsample":
+            raw = raw[:, :: raw.shape[1] // size.t]
+        clips = raw.movedim(-1, 1).float().mul_(2 / 255).sub_(1)
+        level = Size(*clips.shape[2:])
+        return clips if level == size else downsample(clips, Size(*(a // b for a, b in zip(level, size, strict=True))))
+
     def _index(self, position: int) -> int:
-        epoch, offset = divmod(position, len(self.store))
+        epoch, offset = divmod(position, len(self.training_clips))
         if self._epoch[0] != epoch:
-            self._epoch = (epoch, keyed_rng(Purpose.ORDER, self.seed, epoch).permutation(len(self.store)))
+            self._epoch = (epoch, keyed_rng(Purpose.ORDER, self.seed, epoch).permutation(self.training_clips))
         return int(self._epoch[1][offset])
 
     def _mirrored(self, clips_shown: int, minibatch: int) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from growreel.data.split import clips_of
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.ranges import check_range
@@ -31,6 +32,7 @@ def facts(store: ClipStore) -> dict[str, Any]:
         "fps": store.fps,
         "sources": len(sources),
         "most_clips_of_a_source": max(sources.values()),
+        "held_out": len(store) - len(clips_of(store, "training")),
         "labels": {name: labels[name] for name in store.labels},
         "unlabelled": len(store) - sum(labels.values()),
         "levels": list(map(str, store.levels())),
@@ -49,6 +51,8 @@ def describe(store: ClipStore) -> str:
         f"sources   {found['sources']:,}, up to {found['most_clips_of_a_source']:,} clips each"
         + (f"; {skipped:,} skipped" if skipped else ""),
     ]
+    if found["held_out"]:
+        lines.append(f"held out  {found['held_out']:,} clips of whole sources, for evaluation")
     if found["labels"]:
         counts = [f"{name} {count:,}" for name, count in found["labels"].items()]
         lines.append("labels    " + ", ".join(counts + ([f"none {found['unlabelled']:,}"] if found["unlabelled"] else [])))

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
+from growreel.data.split import clips_of
 from growreel.data.store import ClipStore, read_index
 from growreel.errors import GrowreelError
 
@@ -17,7 +18,8 @@ class DataRecord:
     """The clips of a store. Two stores with the same clips in the same order have the same record, wherever they lie.
 
     Attributes:
-        sha256: of the pixels of all clips at all levels, by way of the checksums in the index, and of size, colours and frame rate.
+        sha256: of the pixels of all clips at all levels, by way of the checksums in the index, of size, colours, frame rate, and of which
+            clips are for training, if not all.
         clips: how many.
         size: of a clip, TxHxW.
         channels: 1 or 3.
@@ -37,7 +39,10 @@ class DataRecord:
         """The record of an open store. Raises GrowreelError if its index can no longer be read."""
         index = read_index(store.path)
         levels = {level: [[shard["clips"], shard["sha256"]] for shard in shards] for level, shards in index["levels"].items()}
-        content = json.dumps([str(store.size), store.channels, store.fps, levels], sort_keys=True)
+        facts = [str(store.size), store.channels, store.fps, levels]
+        if (training := clips_of(store, "training").tolist()) != list(range(len(store))):
+            facts.append(training)
+        content = json.dumps(facts, sort_keys=True)
         return cls(hashlib.sha256(content.encode()).hexdigest(), len(store), str(store.size), store.channels, store.fps)
 
     @classmethod

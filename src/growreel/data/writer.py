@@ -122,6 +122,10 @@ class StoreWriter:
         """Clips of all finished sources."""
         return self._finished_clips
 
+    def sources(self) -> list[str]:
+        """The source of each clip so far."""
+        return [clip[0] for entry in self._entries for clip in entry["clips"]]
+
     def keep_leading(self, sources: Sequence[tuple[str, str]]) -> list[Any]:
         """Go on behind the finished sources that are the first of `sources` (key and content each); return their reports.
 

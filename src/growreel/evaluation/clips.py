@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from growreel.data.pyramid import box_average
 from growreel.data.record import DataRecord
+from growreel.data.split import Part, clips_of
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
@@ -58,21 +59,27 @@ def choose_real(clips: ClipSet, count: int, seed: int) -> list[int]:
 
 
 class StoreClips:
-    """Clips of a store at `size` (default the full one): box averages of the full clips, or frames left out, as training takes them."""
+    """Clips of a store at `size` (default the full one): box averages of the full clips, or frames left out, as training takes them.
 
-    def __init__(self, store: ClipStore, size: Size | None = None, time_reduction: TimeReduction = "average") -> None:
-        """Raises GrowreelError if the store's clips are not a whole multiple of `size`."""
+    `part` says which clips; clip k is the k-th of them.
+    """
+
+    def __init__(
+        self, store: ClipStore, size: Size | None = None, time_reduction: TimeReduction = "average", part: Part = "training"
+    ) -> None:
+        """Raises GrowreelError if the store's clips are not a whole multiple of `size`, or it has no such part."""
+        self.part, self.numbers = part, clips_of(store, part)
         self.store, self.size, self.channels = store, size or store.size, store.channels
-        self.sources: Sequence[str] | None = [clip.source for clip in store.clips]
+        self.sources: Sequence[str] | None = [store.clips[number].source for number in self.numbers]
         self.warnings: Sequence[str] = ()
         self._level = store.level_for(self.size, time_reduction)
         self._every = self._level.t // self.size.t if time_reduction == "subsample" else 1
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.numbers)
 
     def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        clips = self.store.read(numbers, self._level)[:, :: self._every]
+        clips = self.store.read(self.numbers[numbers].tolist(), self._level)[:, :: self._every]
         boxes = Size(*(a // b for a, b in zip(clips.shape[1:4], self.size, strict=True)))
         return clips if boxes.voxels == 1 else box_average(clips, boxes)
 
@@ -82,7 +89,8 @@ class StoreClips:
             "path": str(self.store.path),
             "sha256": file_checksum(self.store.path / INDEX),  # the index holds the checksum of every shard
             "content": DataRecord.of(self.store).sha256,  # wherever the store lies and whatever its sources are called
-            "clips": len(self.store),
+            "clips": len(self),
+            **({"part": self.part} if self.store.options.get("holdout") is not None else {}),
             "size": str(self.size),
             "stored_size": str(self.store.size),
             "fps": self.store.fps * self.size.t / self.store.size.t,

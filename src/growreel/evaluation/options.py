@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from growreel.data.split import PARTS, Part
 from growreel.errors import GrowreelError
 from growreel.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
 from growreel.evaluation.suite import FEATURES, METRICS
@@ -30,6 +31,7 @@ class EvaluationOptions:
         resamples: of the bootstrap; below 2 there are no intervals.
         seed: of everything drawn.
         device: `auto`, or as PyTorch names it.
+        split: which clips of the store of real ones, if it holds some out: `training` (what was to be learnt), `held-out` or `all`.
         precision: arithmetic of clips that a model makes and of the metrics' networks: `float32`, `tf32` (on a CUDA card), or `bfloat16`
             for the clips alone, the networks staying in float32.
 
@@ -45,6 +47,7 @@ class EvaluationOptions:
     torchscript: str | None = None
     resamples: int = 25
     seed: int = 0
+    split: Part = "training"
     device: str = "auto"
     precision: Arithmetic = "float32"
 
@@ -56,6 +59,8 @@ class EvaluationOptions:
                 raise GrowreelError(f"--metrics {name}: there is no such metric; choose from {', '.join((*METRICS, MEMORY))}")
         if self.features is not None and self.features not in FEATURES:
             raise GrowreelError(f"--features {self.features}: there is no such feature space; choose from {', '.join(FEATURES)}")
+        if self.split not in PARTS:
+            raise GrowreelError(f"--split {self.split}: there is no such part of a store; choose from {', '.join(PARTS)}")
         protocol_named(self.protocol)
 
     def published(self) -> Protocol:

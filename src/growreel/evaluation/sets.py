@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from growreel.data.split import Part
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ARRAY, ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips, choose_real
@@ -55,10 +56,10 @@ def open_sets(
         generated, name = ArrayClips(fake), ARRAY
     else:
         generated, name = _open_fake(fake, store, frames, count * repeats, options, device, stack), str(fake)
-    real_clips = _at_size_of(generated, name, store, frames)
-    training_clips = None
+    real_clips = _at_size_of(generated, name, store, frames, options.split)
+    training_clips = _at_size_of(generated, name, store, frames, "training") if options.split == "held-out" else None
     if training is not None:
-        training_clips = _at_size_of(generated, name, stack.enter_context(ClipStore.open(training)), frames)
+        training_clips = _at_size_of(generated, name, stack.enter_context(ClipStore.open(training)), frames, "training")
     if frames is not None and generated.size.t != frames:
         generated = FirstFrames(generated, frames)
     per_set = count
@@ -89,7 +90,7 @@ def _open_fake(
     if path.suffix == ".safetensors" or (path / "models").is_dir():
         return _open_model(path, count, options, device)
     if (path / INDEX).is_file():
-        return StoreClips(stack.enter_context(ClipStore.open(path)))
+        return StoreClips(stack.enter_context(ClipStore.open(path)), part="all")
     if path.is_dir():
         videos = VideoClips(path, frames or real.size.t, real.channels)
         stack.callback(videos.close)
@@ -108,8 +109,8 @@ def _open_model(path: Path, count: int, options: EvaluationOptions, device: torc
     return GeneratedClips(model.generator, model.position, channels, count, options.seed * SEEDS_APART, facts, options.precision)
 
 
-def _at_size_of(fake: ClipSet, name: str, store: ClipStore, frames: int | None) -> ClipSet:
-    """Clips of a store at the size of the fakes.
+def _at_size_of(fake: ClipSet, name: str, store: ClipStore, frames: int | None, part: Part) -> ClipSet:
+    """Clips of a part of a store at the size of the fakes.
 
     A model at a stage of its growth has learnt fewer frames as its plan made them, so that is what it is held against. Of files it is not
     known how frames were left out: they must have as many as the store's clips, or the first few of both are compared.
@@ -123,7 +124,7 @@ def _at_size_of(fake: ClipSet, name: str, store: ClipStore, frames: int | None) 
             f"{name}: has clips of {fake.size}, which do not go evenly into {store.size} of {store.path}; "
             f"run prepare again with --size {fake.size}"
         )
-    clips: ClipSet = StoreClips(store, Size(*size), "average" if plan is None else plan.time_reduction)
+    clips: ClipSet = StoreClips(store, Size(*size), "average" if plan is None else plan.time_reduction, part)
     if frames is None and fake.size.t != size.t:
         shorter = min(fake.size.t, size.t)
         raise GrowreelError(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from growreel.data.split import held_out_sources
 from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
@@ -49,6 +50,7 @@ class _Options:
     labels: bool
     fps: float | None
     channel: int | None
+    holdout: float | None
     anonymous: bool
 
 
@@ -66,6 +68,7 @@ def prepare(
     labels: bool = False,
     fps: float | None = None,
     channel: int | None = None,
+    holdout: float | None = None,
     anonymous: bool = False,
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
@@ -91,6 +94,8 @@ def prepare(
         labels: label clips with the name of the first-level sub-folder.
         fps: bring all videos to this rate first, 0.01 to 1000; None takes their frames as they are.
         channel: which channel, from 0, of TIFF stacks that have several.
+        holdout: share of the clips to keep from training, above 0 and at most 0.9, in whole sources (`data.split`). They are in the store;
+            training leaves them out, and evaluation measures against the others unless it is told otherwise.
         anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
         workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
         time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
@@ -112,6 +117,7 @@ def prepare(
     check_range("--time-limit", time_limit, above=0)
     check_range("--channel", channel, least=0)
     check_range("--workers", workers, least=0)
+    check_range("--holdout", holdout, above=0, most=0.9)
     check_range("--fps", fps, least=MIN_FPS, most=MAX_FPS)
     if fit not in FITS:
         raise GrowreelError(f"--fit {fit}: is unknown; use {' or '.join(FITS)}")
@@ -132,6 +138,7 @@ def prepare(
         labels=labels,
         fps=fps,
         channel=channel,
+        holdout=holdout,
         anonymous=anonymous,
     )
     with ExitStack() as stack:
@@ -155,6 +162,8 @@ def prepare(
         if writer.clip_count == 0:
             writer.discard()
             return PrepareReport(None, 0, tuple(rows))
+        if holdout is not None:
+            held_out_sources(writer.sources(), holdout)
         rate, notes = store_rate(rows)
         skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
         if anonymous:  # a reason may name files too

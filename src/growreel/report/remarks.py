@@ -12,6 +12,7 @@ import numpy as np
 from growreel.report.clips import Real
 from growreel.report.folder import Run
 from growreel.report.words import count, duration, figure, plural, times
+from growreel.training.diagnosis import diagnose
 
 FEW_CLIPS = 500
 """Fewer training clips than this are usually learnt by heart before they are learnt."""
@@ -27,7 +28,7 @@ class Remark:
 
 def remarks(run: Run, real: Real | None) -> list[Remark]:
     """All that can be said, the worst first."""
-    found = [*_progress(run), *_steps(run), *_critic(run), *_penalty(run), *_metrics(run), *_speed(run), *_training_set(run)]
+    found = [*_progress(run), *_steps(run), *_health(run), *_critic(run), *_penalty(run), *_metrics(run), *_speed(run), *_training_set(run)]
     if real is not None:
         found += [*_samples(real), *_copies(real)]
     order = {"bad": 0, "look": 1, "good": 2}
@@ -64,6 +65,15 @@ def _steps(run: Run) -> Iterator[Remark]:
         f"{plural(len(run.rollbacks), 'step')} went wrong and the run went back to its last checkpoint, most recently at "
         f"{count(last['clips'])} clips ({reason}). If it comes back, try half the `--growth.learning_rate`.",
     )
+
+
+def _health(run: Run) -> Iterator[Remark]:
+    """What training itself would say at the newest line."""
+    findings = diagnose(run.intervals, run.config)
+    for finding in findings:
+        yield Remark(finding.level, finding.text)
+    if not findings and any("variety" in line for line in run.intervals):
+        yield Remark("good", "Nothing in the statistics is out of its normal range: the critic, the variety of clips, the newest fade.")
 
 
 def _critic(run: Run) -> Iterator[Remark]:

@@ -1,0 +1,76 @@
+"""Vital signs: what losses do not tell, measured once per statistics interval on a few clips.
+
+variety      how much generated clips differ from each other, as a multiple of how much real ones do
+brightness   the mean of generated clips minus that of real ones, in units of -1 to 1
+critic_slope how much the critic's score of a generated clip changes with the clip, the norm of its gradient: what the generator
+             learns from. Divided by the square root of the ratio of voxels, as in the gradient penalty.
+by_heart     of the gap between the scores of training and of generated clips, the share that separates training from held-out ones
+             (Karras et al. 2020, arXiv 2006.06676, eq. 1, there called r_v): 0 for a critic that knows no clip, 1 for one that takes
+             held-out clips for generated ones. Only for a store that holds clips out (`prepare --holdout`)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from growreel.config import Config
+from growreel.data.batches import ClipBatches
+from growreel.data.split import clips_of
+from growreel.runtime.precision import dtype_of
+from growreel.runtime.randomness import Purpose, keyed_rng
+from growreel.training.state import TrainingState
+
+CLIPS = 16
+"""At most so many generated, training and held-out clips each, and no more than a minibatch: they need no more memory than a step."""
+
+
+class Vitals:
+    """Measures the generator that is being trained (not its average) and the critic, always on the same clips and latents."""
+
+    def __init__(self, config: Config, batches: ClipBatches, fade: Callable[[Tensor], Tensor]) -> None:
+        """`fade` does to real clips of a stage what the current phase asks for."""
+        self.config, self.batches, self.fade = config, batches, fade
+        rng = keyed_rng(Purpose.EVALUATION, config.training.seed, 7)
+        self.latents = rng.standard_normal((CLIPS, config.network.latent_dim), dtype="float32")
+        self.training = rng.permutation(batches.training_clips)[:CLIPS]
+        holds_out = batches.store.options.get("holdout") is not None
+        self.held_out = rng.permutation(clips_of(batches.store, "held-out"))[:CLIPS] if holds_out else None
+
+    def __call__(self, state: TrainingState) -> dict[str, float]:
+        """The signs at the state's position. Nothing of the state is changed. Those that too few clips cannot tell are left out."""
+        position, stage = state.position, state.plan.stages[state.position.stage]
+        count = min(CLIPS, len(self.training), stage.minibatch)
+        if count < 2:
+            return {}
+        dtype = dtype_of(self.config.training.precision)
+        latents = torch.from_numpy(self.latents[:count]).to(state.device, state.dtype)
+
+        def scores(clips: Tensor) -> Tensor:
+            return state.loss.critic(state.discriminator(clips.to(dtype), position.stage, position.alpha))
+
+        with torch.no_grad():
+            real = self.fade(self.batches.of(self.training[:count].tolist(), stage.size).to(state.dtype))
+            fake = state.generator(latents, position.stage, position.alpha, dtype=dtype).to(state.dtype)
+            signs = {"variety": _spread(fake) / max(_spread(real), 1e-12), "brightness": (fake.mean() - real.mean()).item()}
+            training_score = scores(real).mean().item()
+        fake.requires_grad_()
+        with torch.enable_grad():
+            fake_scores = scores(fake)
+            (gradient,) = torch.autograd.grad(fake_scores.sum(), fake)
+        ratio = self.config.loss.penalty_ratio(state.plan, position.stage)
+        signs["critic_slope"] = gradient.float().flatten(1).norm(dim=1).mean().item() / math.sqrt(ratio)
+        gap = training_score - fake_scores.mean().item()
+        if self.held_out is not None and len(self.held_out) >= count and gap:
+            with torch.no_grad():
+                held_out = self.fade(self.batches.of(self.held_out[:count].tolist(), stage.size).to(state.dtype))
+                signs["by_heart"] = (training_score - scores(held_out).mean().item()) / gap
+        return signs
+
+
+def _spread(clips: Tensor) -> float:
+    """Standard deviation over clips [n, c, t, h, w], root mean square over everything else."""
+    return clips.float().var(dim=0).mean().sqrt().item()
