@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from growreel.bench.fit import check_memory
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
 from growreel.data.record import DataRecord
@@ -101,6 +102,7 @@ def train(
         if hours is not None:
             config, times, said = within_hours(config, hours, device, run)
         plan = config.growth.plan()
+        check_memory(config, device)
         state = TrainingState(config, device)
         if distributed.rank() == 0:
             allowed = {"allow_config_change": allow_config_change, "allow_data_change": allow_data_change}
