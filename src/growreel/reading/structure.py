@@ -1,7 +1,7 @@
 """Trees of plain values against types: the one check that settings, headers and indices go through.
 
 A schema is a frozen dataclass, or any annotation of: int, float, str, bool, None, Literal, X | None, tuple[X, ...], tuple[X, Y],
-dict[str, X], `Annotated[X, Within(...)]`, and dataclasses of these.
+dict[str, X], Any, `Annotated[X, Within(...)]`, and dataclasses of these.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def convert(value: Any, kind: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise StructureError(f"{where.removesuffix(':')}: {shown(value)} is not a mapping of names to values")
         return {convert(key, arguments[0], where): convert(entry, arguments[1], _below(where, key)) for key, entry in value.items()}
-    return _plain_value(value, kind, where)
+    return value if kind is Any else _plain_value(value, kind, where)
 
 
 def _plain_value(value: Any, kind: type, where: str) -> Any:
