@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from growreel.runtime.durable import replace_text
 
 MOST_BYTES = 2**24
 BLOCK = 2**20
+SETTLED_NS = 2 * 10**9
+"""A file younger than this is not remembered: it could change once more without another time, whose grain is some milliseconds."""
 
 
 class VerifiedShards:
@@ -44,6 +47,8 @@ class VerifiedShards:
             return
         if _checksum(descriptor) != sha256:
             raise GrowreelError(f"{file}: is damaged: its checksum is not that in index.json; restore it from a copy or run prepare again")
+        if time.time_ns() - status.st_mtime_ns < SETTLED_NS:
+            return
         self._known = {**self._read(), **self._known, name: mark}  # other processes may have seen other shards meanwhile
         with suppress(OSError):  # no cache folder: the next process looks again
             self._memory.parent.mkdir(parents=True, exist_ok=True)
