@@ -30,12 +30,13 @@ def test_the_count_sees_what_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     import mutations
     from formats import Format
 
-    kept: list[bytes] = []
-    wrong = {
-        "exceptions": lambda: {}["key"],
-        "unnoticed": lambda: "other contents",
-        "memory": lambda: str(kept.append(b"x" * (80 * 2**20)) or kept.clear()) and "whole",
-    }
+    def fails() -> str:
+        raise KeyError("key")
+
+    def grows() -> str:
+        return "whole" if len(b"x" * (80 * 2**20)) else ""
+
+    wrong = {"exceptions": fails, "unnoticed": lambda: "other contents", "memory": grows}
     for kind, read in wrong.items():
         counts = mutations.Counts()
         mutations._look(counts, Format((), read, lambda _, data, __: data, sealed=True), "case", 100, "whole")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from growreel.data import verified
 from growreel.data.index import sign_index
 from growreel.data.shapes import shape_clips
 from growreel.data.store import ClipStore
@@ -88,10 +89,13 @@ def read_index_without_checksum(index: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_shard_is_compared_at_its_first_use_and_again_only_when_it_changed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[int] = []
-    from growreel.data import verified
-
     original = verified._checksum
-    monkeypatch.setattr(verified, "_checksum", lambda descriptor: hashed.append(descriptor) or original(descriptor))
+
+    def counted(descriptor: int) -> str:
+        hashed.append(descriptor)
+        return original(descriptor)
+
+    monkeypatch.setattr(verified, "_checksum", counted)
     first = all_clips(store)
     assert len(hashed) == 3 and all_clips(store) == first and len(hashed) == 6  # so new that it could change within one tick of the clock
     for shard in store.rglob("*.npy"):

@@ -77,7 +77,7 @@ def collect(
     """
     prefix = _fingerprint(clips.describe(), list(map(int, numbers))) if reuse else what.replace(" ", "-")
     paths = {each.name: folder / f"{each.name}-{_fingerprint(prefix, each.describe())[:24]}.npy" for each in extractors}
-    kept = {name: rows for name, path in paths.items() if reuse and (rows := _kept(path)) is not None}
+    kept = {name: found for name, path in paths.items() if reuse and (found := _kept(path)) is not None}
     missing = [each for each in extractors if each.name not in kept]
     if len(numbers) < distributed.world_size():
         raise GrowreelError(f"{what}: {len(numbers)} are too few for {distributed.world_size()} processes; measure more")

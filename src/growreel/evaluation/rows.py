@@ -42,7 +42,7 @@ class RowFile:
         """Write rows [n, ...]; all of a file have one shape and type."""
         if self.written == 0:
             header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (self.count, *rows.shape[1:])}
-            np.lib.format.write_array_header_1_0(self, header)  # type: ignore[arg-type]
+            np.lib.format.write_array_header_1_0(self, header)
         self.write(np.ascontiguousarray(rows).data)
         self.written += len(rows)
 

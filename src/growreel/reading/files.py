@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from growreel.errors import GrowreelError
 from growreel.reading.faults import why
@@ -33,9 +33,9 @@ def open_descriptor(path: Path) -> int:
     return descriptor
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """A regular file, open for reading. Raises as `open_descriptor`."""
-    return os.fdopen(open_descriptor(path), "rb")
+    return io.BufferedReader(io.FileIO(open_descriptor(path)))
 
 
 def read_file(path: Path, most: int | None = None, advice: str = "give another file") -> bytes:

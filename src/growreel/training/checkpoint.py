@@ -256,7 +256,7 @@ def _manifest(path: Path) -> Manifest | None:
             f"{path}: is a checkpoint of format {shown(manifest.get('format'))}, this growreel reads {FORMAT}; update growreel"
         )
     try:
-        checked = convert(manifest, Manifest, MANIFEST_FILE)
+        checked: Manifest = convert(manifest, Manifest, MANIFEST_FILE)
     except StructureError as error:
         raise DamagedCheckpoint(str(error)) from error
     if not {STATE_FILE, STATISTICS_FILE} <= checked.files.keys():
