@@ -40,7 +40,7 @@ class Shape:
 class Shard:
     """One file of a level: its path in the store, how many clips it holds, its checksum."""
 
-    file: str
+    file: Annotated[str, Within(1, 200)]
     clips: Count
     sha256: str
 

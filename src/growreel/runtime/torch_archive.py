@@ -56,9 +56,13 @@ def _check(packed: bytes) -> None:
             pickles = [info.filename for info in members if info.filename.endswith("/data.pkl")]
             if len(pickles) != 1 or len({info.filename for info in members}) < len(members):
                 raise ValueError("it is no archive of torch.save")
-            _check_pickle(archive.read(pickles[0]))
+            pickled = archive.read(pickles[0])
     except DAMAGE as error:
         raise ValueError(f"it is cut short or damaged ({plain(error) or type(error).__name__})") from error
+    try:
+        _check_pickle(pickled)
+    except DAMAGE as error:
+        raise ValueError(plain(error) or type(error).__name__) from error
 
 
 def _check_pickle(data: bytes) -> None:
