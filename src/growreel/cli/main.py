@@ -21,6 +21,7 @@ from growreel.cli.report import report_parser, run_report, run_tensorboard, tens
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
 from growreel.cli.training import plan_parser, run_plan, run_train, train_parser
 from growreel.errors import GrowreelError
+from growreel.reading.faults import EXIT_CODE, fault_of
 from growreel.runtime.version import installed_version
 
 
@@ -34,13 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return command.run(parsed[parsed.command])
     except GrowreelError as error:
         print(f"{styled('growreel:', 'red', sys.stderr)} {error}", file=sys.stderr)
-        return 2
+        return 2 if fault_of(error) is None else EXIT_CODE
     except KeyboardInterrupt:
         print("growreel: interrupted; the same command starts again (prepare goes on where it was)", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()
         return 0
+    except (OSError, MemoryError, RuntimeError) as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        print(f"{styled('growreel:', 'red', sys.stderr)} {fault}", file=sys.stderr)
+        return EXIT_CODE
 
 
 def build_parser(arguments: Sequence[str]) -> ArgumentParser:

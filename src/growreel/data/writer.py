@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.data.index import sign_index
 from growreel.data.pyramid import pyramid, pyramid_sizes
 from growreel.data.store import (
     FORMAT,
@@ -209,7 +210,7 @@ class StoreWriter:
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
             shutil.rmtree(self.spool, ignore_errors=True)
-            replace_text(self.partial / INDEX, json.dumps(index))
+            replace_text(self.partial / INDEX, json.dumps(sign_index(index)))
             self._put_in_place()
             (self.path / JOURNAL).unlink()
         self.close()
