@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,7 +29,7 @@ from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.budget import within_hours
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
-from growreel.training.diagnosis import diagnose
+from growreel.training.checkup import Checkup
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
@@ -40,8 +39,7 @@ from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.saved_state import check_saved
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, read_lines
-from growreel.training.step import fade_real, train_step
-from growreel.training.vitals import Vitals
+from growreel.training.step import train_step
 
 
 @dataclass(frozen=True)
@@ -161,9 +159,7 @@ class _Loop:
         self.progress = progress
         self.since = (time.perf_counter(), 0)
         self.saved_at: int | None = None
-        self.vitals = Vitals(config, batches, lambda clips: fade_real(clips, state, state.position)) if self.is_first else None
-        self.lines: list[dict[str, Any]] = []
-        self.found: set[tuple[str, str]] = set()
+        self.checkup = Checkup(config, state, batches, progress.warn) if self.is_first else None
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
     def run_to_end(self) -> TrainResult:
@@ -247,22 +243,10 @@ class _Loop:
             "peak_memory_bytes": peak_memory(self.state.device),
             "time": time.time(),
         }
-        if self.vitals is not None:
-            line |= self.vitals(self.state)
-            self._look_at_health(line)
+        if self.checkup is not None:
+            line = self.checkup(line)
             append_line(self.run.stats, line)
         self.progress.statistics(line)
-
-    def _look_at_health(self, line: dict[str, Any]) -> None:
-        """Write into a line what its run suffers from, and warn of it once for a stage."""
-        self.lines.append(line)
-        findings = diagnose(self.lines, self.config)
-        if findings:
-            line["health"] = [finding.sickness for finding in findings]
-        for finding in findings:
-            if (finding.sickness, line["stage"]) not in self.found:
-                self.found.add((finding.sickness, line["stage"]))
-                self.progress.warn(finding.text)
 
     def _evaluate(self, evaluation: StageEvaluation) -> None:
         """All processes take part, so none waits for another; the time it takes does not count as training."""
@@ -333,7 +317,8 @@ class _Loop:
         if found:
             prune_checkpoints(self.run.path, self.training.keep_checkpoints)  # if the run was killed before it could
             self.run.restore(found, self.state.clips_shown, self.progress.warn)
-            self.lines = [line for line in read_lines(self.run.stats) if "loss_discriminator" in line]
+            if self.checkup is not None:
+                self.checkup.go_on_from(read_lines(self.run.stats))
             if str(self._sample_file().relative_to(self.run.path)) in self.run.missing(found.made):
                 self._write_samples()
         return True
