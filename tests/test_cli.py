@@ -25,6 +25,7 @@ COMMANDS = [
     "inspect",
     "plan",
     "train",
+    "tell",
     "sample",
     "walk",
     "evaluate",
