@@ -30,6 +30,7 @@ COMMANDS = [
     "walk",
     "evaluate",
     "report",
+    "view",
     "tensorboard",
     "weights",
     "bench",
