@@ -5,11 +5,15 @@ Text, one JSON object a line, so that it can be read, merged and edited: {"sourc
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from growreel.errors import GrowreelError
+from growreel.preparation.report import SourceRow
 from growreel.runtime.durable import replace_text, writing
 
 Drop = tuple[str, int]
@@ -46,3 +50,34 @@ def write_drops(path: Path, drops: Iterable[Drop]) -> None:
     """Write a list, whole or not at all. Raises GrowreelError if the disk does not take it."""
     with writing(path):
         replace_text(path, "".join(json.dumps({"source": source, "frame": frame}) + "\n" for source, frame in sorted(drops)))
+
+
+def digest_of(drops: Iterable[Drop]) -> str:
+    """Tells lists apart: an unfinished store is not continued with another one."""
+    return hashlib.sha256(json.dumps(sorted(drops)).encode()).hexdigest()
+
+
+class Sieve:
+    """Lets the clips of one source pass, but for those on a list, and counts these."""
+
+    def __init__(self, drops: frozenset[Drop]) -> None:
+        self._drops = drops
+        self._dropped: Counter[str] = Counter()
+
+    def lets_pass(self, name: str, stored_name: str, frame: int) -> bool:
+        """Say whether a clip of the source `name`, which the store calls `stored_name`, is wanted."""
+        wanted = (stored_name, frame) not in self._drops
+        self._dropped[name] += not wanted
+        return wanted
+
+    def correct(self, rows: Sequence[SourceRow]) -> list[SourceRow]:
+        """The rows of the source with what was dropped."""
+        return [_without(row, self._dropped[row.name]) for row in rows]
+
+
+def _without(row: SourceRow, dropped: int) -> SourceRow:
+    if not dropped:
+        return row
+    note = "; ".join(filter(None, [row.note, f"{dropped} of {row.clips} clips dropped by --drop"]))
+    left = row.clips - dropped
+    return replace(row, clips=left, note=note, status=row.status if left else "ignored")

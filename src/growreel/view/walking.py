@@ -1,9 +1,9 @@
 """An endless walk through the latent space, frame by frame, as fast as the machine makes it.
 
-The way is a function of the seed and the number of the frame alone, so a client asks for any frames in any order and nothing is kept for it:
-latents on a cubic B-spline over those of seeds `seed`, `seed + 1`, ..., smooth in its second derivative too, with one seed every `STATION`
-frames. Clips are made at knots of the way, `step` frames apart; a frame between two knots is the mean of theirs, weighted by how near it
-is. With `step` 1 every frame has a clip of its own. Meanwhile the clip's own time runs forwards and backwards.
+The way is a function of the seed and the number of the frame alone, so a client asks for any frames in any order and nothing is kept for
+it: latents on a cubic B-spline over those of seeds `seed`, `seed + 1`, ..., smooth in its second derivative too, with one seed every
+`STATION` frames. Clips are made at knots of the way, `step` frames apart; a frame between two knots is the mean of theirs, weighted by how
+near it is. With `step` 1 every frame has a clip of its own. Meanwhile the clip's own time runs forwards and backwards.
 """
 
 from __future__ import annotations
