@@ -29,8 +29,7 @@ def name_in(host: str) -> str | None:
         _ = parts.port
     except ValueError:
         return None
-    plain = parts.hostname is not None and not (parts.username or parts.password or parts.path or parts.query or parts.fragment)
-    return parts.hostname if plain and host.isascii() and " " not in host else None
+    return parts.hostname if host.isascii() and not set(host) & set(" @/?#\\") else None
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,10 @@ def view(
 
     This process gives way to all others.
     """
+    server, address = open_viewer(path, host, port, allow_hosts)
     with contextlib.suppress(OSError, AttributeError):  # not every system has it
         os.nice(19)
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    server, address = open_viewer(path, host, port, allow_hosts)
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # threads that wait for each other would get in a training's way
     said(address)
     try:
         server.serve_forever()

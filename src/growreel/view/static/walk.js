@@ -1,7 +1,7 @@
 // The endless walk: some frames are asked for while those before are shown.
 import { byId, getBytes, trouble } from "./tools.js";
 
-const CHUNK = 16, AHEAD = 2, RATE = 25;
+const CHUNK = 16, AHEAD = 2, RATE = 25, MOST_STEP = 16;
 let current = null;
 
 export const walking = () => current !== null;
@@ -17,7 +17,7 @@ export function stopWalk() {
 
 export function startWalk(settings) {
   stopWalk();
-  const mine = (current = { abort: new AbortController(), queue: [], asked: 0, waiting: 0, animation: 0, times: [] });
+  const mine = (current = { abort: new AbortController(), queue: [], asked: 0, waiting: 0, animation: 0, times: [], step: 1 });
   byId("walk-start").textContent = "Stop the walk";
   const canvas = byId("walk-canvas"), context = canvas.getContext("2d");
   canvas.hidden = false;
@@ -25,7 +25,9 @@ export function startWalk(settings) {
     if (mine.waiting || mine.queue.length >= CHUNK * AHEAD || mine !== current) return;
     mine.waiting += 1;
     try {
-      const bytes = await getBytes("walk", { ...settings(), start: mine.asked, count: CHUNK }, mine.abort.signal);
+      const asked = settings(), own = asked.step === "auto", began = performance.now();
+      const bytes = await getBytes("walk", { ...asked, step: own ? mine.step : asked.step, start: mine.asked, count: CHUNK }, mine.abort.signal);
+      if (own) mine.step = suited(mine.step, (performance.now() - began) / CHUNK);
       const [count, height, width, channels] = new Uint32Array(bytes, 0, 4);
       const levels = new Uint8Array(bytes, 16);
       for (let k = 0; k < count; k += 1) mine.queue.push(picture(levels.subarray(k * height * width * channels), height, width, channels));
@@ -54,6 +56,13 @@ export function startWalk(settings) {
   };
   fill();
   mine.animation = requestAnimationFrame(show);
+}
+
+// Every chunk begins at a knot of all steps, so another step from here on makes no jump.
+function suited(step, milliseconds) {
+  const load = (milliseconds * RATE) / 1000;
+  if (load > 0.9 && step < MOST_STEP) return step * 2;
+  return load < 0.3 && step > 1 ? step / 2 : step;
 }
 
 function picture(levels, height, width, channels) {
