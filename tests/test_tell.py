@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,21 +26,37 @@ from growreel.training import listening
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.listening import Listener
 from growreel.training.loop import train
-from growreel.training.requests import RequestFolder, ask, await_answer
+from growreel.training.requests import RequestFolder, What, ask, await_answer
 
+WORDS_IN_TURN: tuple[What, ...] = ("pause", "sample", "save", "resume", "stop")
 ENDLESS = {"clips": 10**9, "checkpoint_interval": 10**8, "sample_interval": 10**8, "stats_interval": 12}
 
 
 @contextmanager
-def training(store: Path, run: Path, **settings: int) -> Iterator[subprocess.Popen[bytes]]:
+def training(store: Path, run: Path, processes: int = 1) -> Iterator[subprocess.Popen[bytes]]:
     """`growreel train` without an end, once it listens."""
     config = run.parent / f"{run.name}.yaml"
-    config.write_text(to_yaml(tiny_config(**{**ENDLESS, **settings})))
+    config.write_text(to_yaml(tiny_config(**ENDLESS)))
+    together = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"] if processes > 1 else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "growreel", "train", str(store), "--out", str(run), "--config", str(config)],
+        [
+            sys.executable,
+            "-m",
+            *together,
+            "growreel",
+            "train",
+            str(store),
+            "--out",
+            str(run),
+            "--config",
+            str(config),
+            "--growth.minibatch",
+            str(4 * processes),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
     try:
         until = time.monotonic() + 120
@@ -48,7 +65,8 @@ def training(store: Path, run: Path, **settings: int) -> Iterator[subprocess.Pop
             time.sleep(0.1)
         yield process
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
@@ -105,6 +123,16 @@ def test_what_a_killed_training_has_left_is_not_done(shapes_store: Path, tmp_pat
         time.sleep(1.5)
         assert process.poll() is None, "the old stop does not stop it"
     assert not list((run / "samples").glob("0*.webp"))
+
+
+def test_two_processes_hold_go_on_and_stop_together(shapes_store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with training(shapes_store, run, processes=2) as process:
+        for what in WORDS_IN_TURN:
+            request = ask(run, what)
+            answer = await_answer(run, request, 60)
+            assert answer and answer.done and answer.what == what
+        assert process.wait(120) == 0
 
 
 def test_a_run_that_was_told_things_is_the_same_run(shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

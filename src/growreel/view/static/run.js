@@ -54,7 +54,7 @@ export async function refresh() {
   if (curves !== drawn) { showCharts(byId("run-charts"), byId("run-reader"), state.charts, "reader"); drawn = curves; }
   byId("run-settings").replaceChildren(...state.settings.map((each) => element("tr", {},
     element("th", { scope: "row", textContent: each.name }), element("td", { textContent: each.value }), element("td", { textContent: each.default }),
-    element("td", { className: "about", textContent: each.help }))));
+    element("td", { className: "about", textContent: each.help.replaceAll("`", "") }))));
 }
 
 function samples(state) {
