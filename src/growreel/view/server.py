@@ -87,6 +87,7 @@ class ViewServer(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._ends: dict[socket.socket, float] = {}
+        self._closed = threading.Event()
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -119,6 +120,10 @@ class ViewServer(ThreadingHTTPServer):
         finally:
             self._done(request)
 
+    def server_close(self) -> None:
+        self._closed.set()
+        super().server_close()
+
     def give(self, connection: socket.socket, seconds: float) -> None:
         """Close a connection in so many seconds, however busy it is."""
         self._ends[connection] = time.monotonic() + seconds
@@ -132,8 +137,7 @@ class ViewServer(ThreadingHTTPServer):
         self._slots.release()
 
     def _watch(self) -> None:
-        while True:
-            time.sleep(0.25)
+        while not self._closed.wait(0.25):
             now = time.monotonic()
             for connection, end in list(self._ends.items()):
                 if now > end:
