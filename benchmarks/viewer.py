@@ -102,14 +102,14 @@ def slowdown(store: Path, turn: float, turns: int) -> dict[str, Any]:
             address = viewer.stdout.readline().split()[1]
             shown = dict[bool, list[float]]({True: [], False: []})
             used = list[float]()
-            fetch(f"{address}api/run?run=run")
+            fetch(f"{address}api/run?run=run")  # what is imported once does not count
             for number in range(2 * turns):
                 page = number % 4 in (1, 2)  # off on on off: a drift of the machine cancels
                 cpu, before, began = cpu_seconds(viewer.pid), progress(run), time.perf_counter()
                 while time.perf_counter() - began < turn:
                     if page:
                         fetch(f"{address}api/run?run=run")
-                    time.sleep(3)
+                    time.sleep(5)
                 after = progress(run)
                 shown[page].append((after[0] - before[0]) / (after[1] - before[1]))
                 if page:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -182,6 +184,15 @@ def test_what_nobody_waits_for_is_not_made() -> None:
     with pytest.raises(GrowreelError, match="no such"):
         studio.get("bad", lambda: (_ for _ in ()).throw(GrowreelError("no such")), lambda: True)
     assert studio.get("bad", lambda: b"good", lambda: True) == b"good", "a failure is not kept"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads priorities of their own")
+def test_clips_are_made_when_nobody_else_wants_the_processor() -> None:
+    def priority() -> bytes:
+        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).encode()
+
+    before = priority()
+    assert Studio().get("priority", priority, lambda: True) == b"19" and priority() == before
 
 
 def test_the_clips_of_a_store(viewer: Viewer, runs: Path) -> None:

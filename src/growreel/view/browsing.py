@@ -19,6 +19,7 @@ from growreel.growth import Size
 from growreel.preparation.drops import Drop, drops_beside, read_drops, write_drops
 from growreel.video import resize, webp_bytes
 from growreel.view.server import Asked, Refused, Reply
+from growreel.view.studio import last_in_line
 from growreel.view.subject import Subject
 
 MOST_LOOKED_AT = 200_000
@@ -187,6 +188,7 @@ class Browsing:
 
 def _look(shelf: Shelf) -> None:
     """Fill a shelf, some clips at a time."""
+    last_in_line()
     digest, first = ClipHashes(), dict[bytes, int]()
     try:
         for start in range(0, len(shelf.copy), AT_ONCE):

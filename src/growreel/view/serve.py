@@ -14,6 +14,8 @@ from growreel.view.door import Door
 from growreel.view.server import ViewServer
 from growreel.view.subject import Subject
 
+NICENESS = 10
+
 
 def open_viewer(path: str | Path, host: str = "127.0.0.1", port: int = 8377, allow_hosts: Sequence[str] = ()) -> tuple[ViewServer, str]:
     """Return a server that listens and is to be run with `serve_forever`, and the address to open.
@@ -39,11 +41,11 @@ def view(
 ) -> None:
     """Serve until interrupted. Arguments and errors as of `open_viewer`; `said` is told the address.
 
-    This process gives way to all others.
+    This process gives way to others, and what makes clips to everything: pages still open while a training has all processors.
     """
     server, address = open_viewer(path, host, port, allow_hosts)
     with contextlib.suppress(OSError, AttributeError):  # not every system has it
-        os.nice(19)
+        os.nice(NICENESS)
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # threads that wait for each other would get in a training's way
     said(address)
     try:

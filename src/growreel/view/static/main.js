@@ -6,7 +6,7 @@ import * as data from "./data.js";
 import * as compare from "./compare.js";
 
 const pages = { run, play, data, compare };
-const EVERY = { run: 3000, data: 5000, compare: 15000 };
+const EVERY = { run: 5000, data: 5000, compare: 15000 };
 const SUITS = { run: ["run", "play", "data", "compare"], folder: ["compare", "run", "play", "data"], model: ["play"], store: ["data"] };
 let shown = "", allowed = [], timer = 0, busy = false;
 
