@@ -182,7 +182,7 @@ def test_a_training_is_steered(browser: Any, viewer: Viewer, runs: Path, by: str
 def test_the_run_is_read(browser: Any, viewer: Viewer) -> None:
     with Visit(browser, viewer, "run") as page:
         page.get_by_label("Run", exact=True).select_option("first")
-        until(page, "document.querySelectorAll('#run-charts .chart').length > 4")
+        until(page, "document.querySelectorAll('#run-charts .chart').length > 5")
         assert page.get_by_role("button", name="Sample now", exact=True).is_disabled(), "nobody would do it"
         chart = page.locator(".chart", has_text="Losses")
         last = chart.locator(".legend b").first.inner_text()
