@@ -19,7 +19,8 @@ from growreel.cli.parser import CommandParser
 from growreel.cli.preparation import prepare_parser, run_prepare
 from growreel.cli.report import report_parser, run_report, run_tensorboard, tensorboard_parser
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
-from growreel.cli.training import plan_parser, run_plan, run_train, train_parser
+from growreel.cli.training import plan_parser, run_plan, run_tell, run_train, tell_parser, train_parser
+from growreel.cli.viewing import run_view, view_parser
 from growreel.errors import GrowreelError
 from growreel.reading.faults import EXIT_CODE, fault_of
 from growreel.runtime.version import installed_version
@@ -90,10 +91,12 @@ COMMANDS: dict[str, Command] = {
     "inspect": Command("show what a clip store, a run folder or a model file holds", lambda _: inspect_parser(), run_inspect),
     "plan": Command("print the growth plan of a configuration", plan_parser, run_plan),
     "train": Command("train on a clip store, or resume", train_parser, run_train, is_told=True),
+    "tell": Command("ask a running training for samples, a checkpoint, a pause or an end", lambda _: tell_parser(), run_tell),
     "sample": Command("make clips with a trained model", lambda _: sample_parser(), run_sample),
     "walk": Command("make a looping walk through the latent space", lambda _: walk_parser(), run_walk),
     "evaluate": Command("measure generated clips against real ones: the metric card", lambda _: evaluate_parser(), run_evaluate),
     "report": Command("one page that shows a run, or several beside each other", lambda _: report_parser(), run_report),
+    "view": Command("watch, steer, play and compare runs in a browser", lambda _: view_parser(), run_view),
     "tensorboard": Command("write runs for TensorBoard, once or live", lambda _: tensorboard_parser(), run_tensorboard),
     "weights": Command("list, add or download the weights that some metrics need", lambda _: weights_parser(), run_weights),
     "bench": Command("measure this machine, stage by stage", bench_parser, run_bench),

@@ -43,6 +43,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--anonymous", action="store_true", help="keep no name of a file or folder in the store, but the labels")
     parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
     parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
+    parser.add_argument("--drop", type=Path | None, default=None, help="list of clips to leave out, as growreel view writes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
     return parser
@@ -88,6 +89,7 @@ def _prepare(options: Namespace) -> int:
         workers=options.workers,
         time_limit=options.time_limit,
         overwrite=options.overwrite,
+        drop=options.drop,
     )
     print(report.table(options.verbose))
     return report.exit_code

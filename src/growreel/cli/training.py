@@ -14,6 +14,7 @@ from growreel.cli.console import add_json, print_json, print_table
 from growreel.cli.parser import CommandParser
 from growreel.config import Config
 from growreel.errors import GrowreelError
+from growreel.training.requests import ABOUT, WORDS
 
 
 def plan_parser(arguments: Sequence[str]) -> ArgumentParser:
@@ -117,8 +118,35 @@ def run_train(options: Namespace) -> int:
 
     allowed = {name: options[name] for name in ("allow_config_change", "allow_data_change")}
     result = train(options.store, options.out, config, hours=options.hours, advise=advise, **allowed)
-    how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
+    stopper = result.signal.name if result.signal else "growreel tell" if result.told_to_stop else None
+    how = f"stopped by {stopper}; the same command resumes" if stopper else "done"
     if result.is_first_process:
         peak = result.peak_memory / 1e9
         print(f"{how}: {result.clips_shown} clips shown, at most {peak:.2f} GB of memory; models and samples are in {options.out}")
     return 128 + result.signal if result.signal else 0
+
+
+def tell_parser() -> ArgumentParser:
+    """Build the parser of `growreel tell`."""
+    parser = CommandParser(
+        usage=f"growreel tell RUN {'|'.join(WORDS)} [--raw] [--wait SECONDS]",
+        description="Ask a training that runs in RUN for something and print what it answers. It looks once a second, between two steps.",
+    )
+    parser.add_argument("run", type=Path, help="run folder of the training")
+    parser.add_argument("what", choices=WORDS, help=" ".join(f"{word}: {ABOUT[word]}" for word in WORDS))
+    parser.add_argument("--raw", action="store_true", help="with sample: clips of the generator itself, not of its moving average")
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for the answer")
+    return parser
+
+
+def run_tell(options: Namespace) -> int:
+    """Ask, wait and print the answer. Returns the exit code: 1 if the training did not do it, or has not answered yet."""
+    from growreel.training.requests import RequestFolder, ask, await_answer
+
+    request = ask(options.run, options.what, raw=options.raw)
+    answer = await_answer(options.run, request, options.wait)
+    if answer is None:
+        print(f"{options.what}: asked, and no answer yet; it will be in {RequestFolder(options.run).answers}")
+        return 1
+    print(answer.sentence())
+    return 0 if answer.done else 1

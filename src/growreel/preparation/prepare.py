@@ -21,6 +21,7 @@ from growreel.growth import Size
 from growreel.preparation.converting import Cut, convert
 from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
+from growreel.preparation.drops import Drop, Sieve, digest_of, read_drops
 from growreel.preparation.looking import Look
 from growreel.preparation.privacy import StoredNames
 from growreel.preparation.report import PrepareReport, SourceRow, store_rate
@@ -74,6 +75,7 @@ def prepare(
     time_limit: float = TIME_LIMIT,
     overwrite: bool = False,
     progress: bool = True,
+    drop: str | os.PathLike[str] | None = None,
 ) -> PrepareReport:
     """Cut every source below a folder into clips and write them as a clip store.
 
@@ -101,6 +103,7 @@ def prepare(
         time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
         overwrite: replace an older store.
         progress: show a bar, if the output is a terminal.
+        drop: a list of clips to leave out, as the viewer writes it (see `preparation.drops`); they are named by source and first frame.
 
     Raises:
         GrowreelError: for an argument out of range, a missing or empty source, a store that is in the way, or a full disk.
@@ -125,6 +128,7 @@ def prepare(
         raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     _check_apart(source, store)
     check_destination(store, overwrite)
+    drops = frozenset[Drop]() if drop is None else read_drops(Path(drop))
     cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel)
     options = _Options(
         source=None if anonymous else source.resolve().name,
@@ -147,12 +151,11 @@ def prepare(
         exclude = {store.resolve(), partial_path(store).resolve()}
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
-        writer = stack.enter_context(
-            StoreWriter(store, size, colors, options=asdict(options), origin=str(source.resolve()), overwrite=overwrite)
-        )
+        kept = {**asdict(options), **({"drop": digest_of(drops)} if drops else {})}
+        writer = stack.enter_context(StoreWriter(store, size, colors, options=kept, origin=str(source.resolve()), overwrite=overwrite))
         rows = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
         for more in tqdm(
-            _all_converted(found.sources, cut, writer, crew, anonymous),
+            _all_converted(found.sources, cut, writer, crew, anonymous, drops),
             total=len(found.sources),
             unit="source",
             desc="prepare",
@@ -193,7 +196,7 @@ def _looking_with(crew: Crew | None) -> LookAll:
 
 
 def _all_converted(
-    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool
+    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool, drops: frozenset[Drop]
 ) -> Iterator[list[SourceRow]]:
     """Write the clips of all sources in their order; yield the rows of each. Sources that an earlier call has finished come first."""
     contents = [each.content_key() for each in sources]
@@ -201,26 +204,31 @@ def _all_converted(
     for rows in earlier:
         yield [SourceRow(**row) for row in rows]
     rest = list(zip(sources, contents, strict=True))[len(earlier) :]
-    for (each, content), rows in zip(rest, _converted([each for each, _ in rest], cut, writer, crew, anonymous), strict=True):
+    for (each, content), rows in zip(rest, _converted([each for each, _ in rest], cut, writer, crew, anonymous, drops), strict=True):
         writer.finish_source(each.name, [asdict(row) for row in rows], content)
         yield rows
 
 
-def _converted(sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool) -> Iterator[list[SourceRow]]:
+def _converted(
+    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool, drops: frozenset[Drop]
+) -> Iterator[list[SourceRow]]:
     """Append the clips of each source in turn, wherever they are cut, and yield its rows."""
     if crew is None:
         for each in sources:
-            names = StoredNames(each, anonymous)
+            names, sieve = StoredNames(each, anonymous), Sieve(drops)
 
-            def emit(name: str, start: int, clip: NDArray[np.uint8], each: Source = each, names: StoredNames = names) -> None:
-                writer.append(clip, source=names.of(name), frame=start, label=each.label)
+            def emit(
+                name: str, start: int, clip: NDArray[np.uint8], each: Source = each, names: StoredNames = names, sieve: Sieve = sieve
+            ) -> None:
+                if sieve.lets_pass(name, names.of(name), start):
+                    writer.append(clip, source=names.of(name), frame=start, label=each.label)
 
-            yield convert(each, cut, emit, lambda: None)
+            yield sieve.correct(convert(each, cut, emit, lambda: None))
         return
     shutil.rmtree(writer.spool, ignore_errors=True)  # of a call that was killed
     writer.spool.mkdir()
     threads = max(1, crew.workers // max(1, len(sources)))
-    tasks = [ConvertTask(each, cut, writer.spool / f"{number}.clips", threads, anonymous) for number, each in enumerate(sources)]
+    tasks = [ConvertTask(each, cut, writer.spool / f"{number}.clips", threads, anonymous, drops) for number, each in enumerate(sources)]
     for each, task, result in zip(sources, tasks, crew.run(tasks), strict=True):
         if isinstance(result, DiskTrouble):
             writer.trouble(result.error)
