@@ -214,6 +214,19 @@ class StoreWriter:
             (self.path / JOURNAL).unlink()
         self.close()
 
+    def finish_part(self, facts: Mapping[str, Any]) -> None:
+        """Put what was written in place as a part of a store: `facts`, and the clips of each source. Raises GrowreelError as `finish`."""
+        with self._disk_errors():
+            self._close_shards()
+            heading = {name: self._heading[name] for name in ("size", "channels", "options")}
+            levels = self._seal_levels(self.clip_count)
+            index = {**facts, **heading, "levels": levels, "clips": [entry["clips"] for entry in self._entries]}
+            shutil.rmtree(self.spool, ignore_errors=True)
+            replace_text(self.partial / INDEX, json.dumps(index))
+            self._put_in_place()
+            (self.path / JOURNAL).unlink()
+        self.close()
+
     def discard(self) -> None:
         """Remove the partial store."""
         self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from growreel.data.split import held_out_sources
 from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
@@ -21,9 +21,11 @@ from growreel.growth import Size
 from growreel.preparation.converting import Cut, convert
 from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
+from growreel.preparation.finishing import finish_store
 from growreel.preparation.looking import Look
+from growreel.preparation.merging import Shard, digest_of, finish_part
 from growreel.preparation.privacy import StoredNames
-from growreel.preparation.report import PrepareReport, SourceRow, store_rate
+from growreel.preparation.report import PrepareReport, SourceRow
 from growreel.preparation.sources import Found, LookAll, Source, find_sources, look_here
 from growreel.preparation.worker import Converted, ConvertTask, LookTask
 from growreel.ranges import check_range
@@ -70,6 +72,7 @@ def prepare(
     channel: int | None = None,
     holdout: float | None = None,
     anonymous: bool = False,
+    shard: Shard | None = None,
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
     overwrite: bool = False,
@@ -97,6 +100,7 @@ def prepare(
         holdout: share of the clips to keep from training, above 0 and at most 0.9, in whole sources (`data.split`). They are in the store;
             training leaves them out, and evaluation measures against the others unless it is told otherwise.
         anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
+        shard: take only this part of the sources, and write a part for `merging.merge`.
         workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
         time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
         overwrite: replace an older store.
@@ -147,29 +151,27 @@ def prepare(
         exclude = {store.resolve(), partial_path(store).resolve()}
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
+        sources, kept_options = found.sources, asdict(options)
+        if shard is not None:
+            whole = digest_of(sources)
+            sources = sources[shard.number - 1 :: shard.count]
+            kept_options["shard"] = str(shard)
         writer = stack.enter_context(
-            StoreWriter(store, size, colors, options=asdict(options), origin=str(source.resolve()), overwrite=overwrite)
+            StoreWriter(store, size, colors, options=kept_options, origin=str(source.resolve()), overwrite=overwrite)
         )
-        rows = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
-        for more in tqdm(
-            _all_converted(found.sources, cut, writer, crew, anonymous),
-            total=len(found.sources),
+        skips = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
+        converted = list[list[SourceRow]]()
+        for rows in tqdm(
+            _all_converted(sources, cut, writer, crew, anonymous),
+            total=len(sources),
             unit="source",
             desc="prepare",
             disable=None if progress else True,
         ):
-            rows += more
-        if writer.clip_count == 0:
-            writer.discard()
-            return PrepareReport(None, 0, tuple(rows))
-        if holdout is not None:
-            held_out_sources(writer.sources(), holdout)
-        rate, notes = store_rate(rows)
-        skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
-        if anonymous:  # a reason may name files too
-            skipped = [(f"source {number}", "not kept") for number in range(1, len(skipped) + 1)]
-        writer.finish(fps=rate, skipped=skipped)
-        return PrepareReport(store, writer.clip_count, tuple(rows), notes)
+            converted.append(rows)
+        if shard is not None:
+            return finish_part(writer, shard, whole, skips, converted, anonymous=anonymous)
+        return finish_store(writer, [*skips, *itertools.chain(*converted)], holdout=holdout, anonymous=anonymous)
 
 
 def _looking_with(crew: Crew | None) -> LookAll:
