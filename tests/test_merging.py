@@ -115,3 +115,12 @@ def test_commands(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no film" not in capsys.readouterr().out and (tmp_path / "store/index.json").exists()
     assert main(["merge", str(tmp_path / "p1")]) == 2
     assert "name all parts, then the folder to write" in capsys.readouterr().err
+
+
+def test_a_writer_killed_at_its_very_end_leaves_nothing(films: Path, tmp_path: Path) -> None:
+    """When the store is in place, but the journal not yet removed."""
+    prepare(films, tmp_path / "store", SIZE, workers=0, progress=False)
+    (tmp_path / "store/journal.jsonl").write_text("{}")
+    with pytest.raises(GrowreelError, match="is there already"):
+        prepare(films, tmp_path / "store", SIZE, workers=0, progress=False)
+    assert "journal.jsonl" not in bytes_of(tmp_path / "store")

@@ -33,6 +33,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--frame-stride", type=int, default=1, help="take every N-th frame of a video")
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
+    parser.add_argument("--crop", default="center", help="center, grid (several windows of wide frames), or a .csv file of boxes")
     parser.add_argument("--fps", type=number, default=None, help="resample to so many frames a second first")
     parser.add_argument("--max-clips-per-video", type=int | None, default=None, help="take at most so many clips of a video")
     parser.add_argument("--colors", type=int, choices=[1, 3], default=3, help="colour channels to keep")
@@ -102,6 +103,7 @@ def _prepare(options: Namespace) -> int:
         frame_stride=options.frame_stride,
         clip_stride=options.clip_stride,
         fit=options.fit,
+        crop=options.crop,
         fps=options.fps,
         max_clips_per_video=options.max_clips_per_video,
         colors=options.colors,

@@ -21,6 +21,7 @@ from growreel.data.pyramid import pyramid, pyramid_sizes
 from growreel.data.store import (
     FORMAT,
     INDEX,
+    JOURNAL,
     VERSION,
     ClipStore,
     check_destination,
@@ -36,7 +37,6 @@ from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
 from growreel.runtime.locks import lock_descriptor
 
-JOURNAL = "journal.jsonl"
 SPOOL = "spool"  # folder for what comes before its turn
 SEALED_AT_ONCE = 4
 SHARD_BYTES = 256 * 2**20

@@ -18,6 +18,7 @@ from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.preparation.boxes import read_boxes
 from growreel.preparation.converting import Cut, convert
 from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
@@ -72,6 +73,7 @@ def prepare(
     channel: int | None = None,
     holdout: float | None = None,
     anonymous: bool = False,
+    crop: str | os.PathLike[str] = "center",
     shard: Shard | None = None,
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
@@ -100,6 +102,8 @@ def prepare(
         holdout: share of the clips to keep from training, above 0 and at most 0.9, in whole sources (`data.split`). They are in the store;
             training leaves them out, and evaluation measures against the others unless it is told otherwise.
         anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
+        crop: `center`; `grid` for several windows, side by side, of frames that are longer than the clips' shape; or the path of a CSV file
+            of boxes (`boxes.read_boxes`). Clips of all windows of a video have its name.
         shard: take only this part of the sources, and write a part for `merging.merge`.
         workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
         time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
@@ -129,7 +133,10 @@ def prepare(
         raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     _check_apart(source, store)
     check_destination(store, overwrite)
-    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel)
+    boxes = None if crop in ("center", "grid") else read_boxes(Path(crop))
+    if crop != "center" and tiles:
+        raise GrowreelError(f"--crop {crop}: does not go with --tiles; leave one out")
+    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel, grid=crop == "grid")
     options = _Options(
         source=None if anonymous else source.resolve().name,
         size=str(size),
@@ -152,6 +159,11 @@ def prepare(
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
         sources, kept_options = found.sources, asdict(options)
+        if boxes is not None:
+            sources, without = boxes.select(sources)
+            found.skips.extend(without)
+        if crop != "center":
+            kept_options["crop"] = f"boxes {boxes.sha256}" if boxes else "grid"
         if shard is not None:
             whole = digest_of(sources)
             sources = sources[shard.number - 1 :: shard.count]
