@@ -34,6 +34,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
     parser.add_argument("--crop", default="center", help="center, grid (several windows of wide frames), or a .csv file of boxes")
+    parser.add_argument("--list", type=Path | None, default=None, help=".csv or text file of the videos to take, with or without labels")
     parser.add_argument("--fps", type=number, default=None, help="resample to so many frames a second first")
     parser.add_argument("--max-clips-per-video", type=int | None, default=None, help="take at most so many clips of a video")
     parser.add_argument("--colors", type=int, choices=[1, 3], default=3, help="colour channels to keep")
@@ -104,6 +105,7 @@ def _prepare(options: Namespace) -> int:
         clip_stride=options.clip_stride,
         fit=options.fit,
         crop=options.crop,
+        only=options.list,
         fps=options.fps,
         max_clips_per_video=options.max_clips_per_video,
         colors=options.colors,

@@ -23,6 +23,7 @@ from growreel.preparation.converting import Cut, convert
 from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
 from growreel.preparation.finishing import finish_store
+from growreel.preparation.listed import read_list
 from growreel.preparation.looking import Look
 from growreel.preparation.merging import Shard, digest_of, finish_part
 from growreel.preparation.privacy import StoredNames
@@ -74,6 +75,7 @@ def prepare(
     holdout: float | None = None,
     anonymous: bool = False,
     crop: str | os.PathLike[str] = "center",
+    only: str | os.PathLike[str] | None = None,
     shard: Shard | None = None,
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
@@ -104,6 +106,7 @@ def prepare(
         anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
         crop: `center`; `grid` for several windows, side by side, of frames that are longer than the clips' shape; or the path of a CSV file
             of boxes (`boxes.read_boxes`). Clips of all windows of a video have its name.
+        only: a file that names the videos to take, and their labels if it has any (`listed.read_list`).
         shard: take only this part of the sources, and write a part for `merging.merge`.
         workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
         time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
@@ -134,6 +137,7 @@ def prepare(
     _check_apart(source, store)
     check_destination(store, overwrite)
     boxes = None if crop in ("center", "grid") else read_boxes(Path(crop))
+    listed = None if only is None else read_list(Path(only))
     if crop != "center" and tiles:
         raise GrowreelError(f"--crop {crop}: does not go with --tiles; leave one out")
     cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel, grid=crop == "grid")
@@ -159,6 +163,10 @@ def prepare(
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
         sources, kept_options = found.sources, asdict(options)
+        if listed is not None:
+            sources, without = listed.select(sources)
+            found.skips.extend(without)
+            kept_options["list"] = listed.sha256
         if boxes is not None:
             sources, without = boxes.select(sources)
             found.skips.extend(without)
