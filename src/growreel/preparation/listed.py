@@ -75,10 +75,8 @@ def read_list(path: Path) -> Listed:
     else:
         classes = _classes(path)
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            name, label = _ucf_entry(path, number, line.strip(), classes)
-            _add(path, number, labels, name, label)
+            if line.strip():
+                _add(path, number, labels, *_ucf_entry(path, number, line.strip(), classes))
         _check_groups(path, labels)
     if not labels:
         raise GrowreelError(f"--list {path}: names no videos")
