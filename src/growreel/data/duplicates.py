@@ -74,7 +74,7 @@ def sources_together(store: ClipStore, pairs: Iterable[Pair]) -> dict[str, str]:
 
 def _hashes(store: ClipStore) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Numbers of the clips that show enough, and bool [n, 192] of them and of their mirror images."""
-    level = _small_level(store)
+    level = small_level(store)
     at = np.linspace(0, level.t - 1, FRAMES).round().astype(int)
     down, across = _averages(level.h, ROWS), _averages(level.w, PLACES)
     numbers, plain, mirrored = [np.empty(0, np.int64)], [np.empty((0, FRAMES * ROWS * (PLACES - 1)), bool)], []
@@ -90,7 +90,7 @@ def _hashes(store: ClipStore) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDA
     return np.concatenate(numbers), np.concatenate(plain), np.concatenate(mirrored)
 
 
-def _small_level(store: ClipStore) -> Size:
+def small_level(store: ClipStore) -> Size:
     """The smallest level with all frames and enough pixels for the hash; the full one of a store of tiny clips."""
     fitting = [level for level in store.levels() if level.t == store.size.t and level.h >= 2 * ROWS and level.w >= 2 * PLACES]
     return min(fitting, key=lambda level: level.voxels, default=store.size)
@@ -100,7 +100,8 @@ def _averages(extent: int, parts: int) -> NDArray[np.float64]:
     """[parts, extent] whose product with a line of pixels is the averages over equal parts of it, edges shared by area."""
     edges = np.linspace(0, extent, parts + 1)
     low, high = np.maximum(edges[:-1, None], np.arange(extent)), np.minimum(edges[1:, None], np.arange(extent) + 1)
-    return np.maximum(high - low, 0) * parts / extent
+    shares: NDArray[np.float64] = np.maximum(high - low, 0) * parts / extent
+    return shares
 
 
 def _candidates(plain: NDArray[np.bool_], other: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.data.duplicates import find_duplicates, sources_together
+from growreel.data.duplicates import find_duplicates, small_level, sources_together
 from growreel.data.store import ClipStore
 
-STILL = 1.0  # mean change from frame to frame, of 255, below which a clip hardly moves
+STILL = 0.5  # mean change from frame to frame, of 255, below which a clip hardly moves
 DARK, BRIGHT = 25.0, 230.0
 BARS = 10
 READ_TOGETHER = 64
@@ -43,7 +43,7 @@ class Survey:
     def table(self) -> str:
         """For people: two histograms as rows of bars, then groups of duplicates and warnings."""
         facts = self.facts()
-        lines = [f"{name:<10}{_bars(facts[name])}" for name in ("brightness", "motion")]
+        lines = [f"{name:<12}{_bars(facts[name])}" for name in ("brightness", "motion")]
         lines += [f"duplicates: {', '.join(group)}" for group in self.twins[:8]]
         if len(self.twins) > 8:
             lines.append(f"duplicates: {len(self.twins) - 8:,} groups more")
@@ -51,8 +51,8 @@ class Survey:
 
 
 def survey(store: ClipStore) -> Survey:
-    """Look at every clip of a store, at its smallest level that has all frames."""
-    level = min((level for level in store.levels() if level.t == store.size.t), key=lambda level: level.voxels)
+    """Look at every clip of a store, at a small level that has all frames."""
+    level = small_level(store)
     brightness, motion = np.empty(len(store)), np.zeros(len(store))
     for first in range(0, len(store), READ_TOGETHER):
         some = range(first, min(first + READ_TOGETHER, len(store)))
