@@ -22,6 +22,7 @@ from growreel.video import write_clip
 
 COMMANDS = [
     "prepare",
+    "merge",
     "inspect",
     "plan",
     "train",

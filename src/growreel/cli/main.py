@@ -16,7 +16,7 @@ from growreel.cli.doctor import doctor_parser, run_doctor
 from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
 from growreel.cli.inspection import inspect_parser, run_inspect
 from growreel.cli.parser import CommandParser
-from growreel.cli.preparation import prepare_parser, run_prepare
+from growreel.cli.preparation import merge_parser, prepare_parser, run_merge, run_prepare
 from growreel.cli.report import report_parser, run_report, run_tensorboard, tensorboard_parser
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
 from growreel.cli.training import plan_parser, run_plan, run_tell, run_train, tell_parser, train_parser
@@ -88,6 +88,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "prepare": Command("cut videos into a clip store", lambda _: prepare_parser(), run_prepare),
+    "merge": Command("join the parts that prepare --shard wrote into a clip store", lambda _: merge_parser(), run_merge),
     "inspect": Command("show what a clip store, a run folder or a model file holds", lambda _: inspect_parser(), run_inspect),
     "plan": Command("print the growth plan of a configuration", plan_parser, run_plan),
     "train": Command("train on a clip store, or resume", train_parser, run_train, is_told=True),

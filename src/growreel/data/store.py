@@ -30,6 +30,7 @@ from growreel.reading.words import plain, shown
 FORMAT = "growreel-clip-store"
 VERSION = 1
 INDEX = "index.json"
+JOURNAL = "journal.jsonl"  # of a store that is being written
 MAX_CACHED_FILES = 256  # of the 1,024 a process may usually open
 
 
@@ -268,6 +269,7 @@ def check_destination(path: Path, overwrite: bool) -> None:
         return
     if not _looks_like_store(path):
         raise GrowreelError(f"{path}: exists and is not a clip store; choose another path for the store")
+    (path / JOURNAL).unlink(missing_ok=True)  # of a writer that was killed when the store was in place
     if not overwrite:
         raise GrowreelError(f"{path}: a clip store is there already; add --overwrite to replace it, or choose another path")
 

@@ -22,6 +22,7 @@ from growreel.data.pyramid import pyramid, pyramid_sizes
 from growreel.data.store import (
     FORMAT,
     INDEX,
+    JOURNAL,
     VERSION,
     ClipStore,
     check_destination,
@@ -37,7 +38,6 @@ from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
 from growreel.runtime.locks import lock_descriptor
 
-JOURNAL = "journal.jsonl"
 SPOOL = "spool"  # folder for what comes before its turn
 SEALED_AT_ONCE = 4
 SHARD_BYTES = 256 * 2**20
@@ -211,6 +211,19 @@ class StoreWriter:
             }
             shutil.rmtree(self.spool, ignore_errors=True)
             replace_text(self.partial / INDEX, json.dumps(sign_index(index)))
+            self._put_in_place()
+            (self.path / JOURNAL).unlink()
+        self.close()
+
+    def finish_part(self, facts: Mapping[str, Any]) -> None:
+        """Put what was written in place as a part of a store: `facts`, and the clips of each source. Raises GrowreelError as `finish`."""
+        with self._disk_errors():
+            self._close_shards()
+            heading = {name: self._heading[name] for name in ("size", "channels", "options")}
+            levels = self._seal_levels(self.clip_count)
+            index = {**facts, **heading, "levels": levels, "clips": [entry["clips"] for entry in self._entries]}
+            shutil.rmtree(self.spool, ignore_errors=True)
+            replace_text(self.partial / INDEX, json.dumps(index))
             self._put_in_place()
             (self.path / JOURNAL).unlink()
         self.close()

@@ -52,7 +52,7 @@ def write_drops(path: Path, drops: Iterable[Drop]) -> None:
         replace_text(path, "".join(json.dumps({"source": source, "frame": frame}) + "\n" for source, frame in sorted(drops)))
 
 
-def digest_of(drops: Iterable[Drop]) -> str:
+def digest_of_drops(drops: Iterable[Drop]) -> str:
     """Tells lists apart: an unfinished store is not continued with another one."""
     return hashlib.sha256(json.dumps(sorted(drops)).encode()).hexdigest()
 
