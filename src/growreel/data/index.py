@@ -67,6 +67,7 @@ def check_index(index: dict[str, Any]) -> dict[Size, tuple[Shard, ...]]:
     labels = convert(index["labels"], tuple[str, ...], "labels")
     convert(index["options"], dict[str, Any], "options")
     convert(index["skipped"], tuple[tuple[str, str], ...], "skipped")
+    convert(index.get("held_out", []), tuple[str, ...], "held_out")
     _check_clips(index["clips"], count, len(labels))
     levels = convert(index["levels"], Annotated[dict[str, tuple[Shard, ...]], Within(1, MOST_LEVELS)], "levels")
     shards = {Size.parse(name, "levels"): each for name, each in levels.items()}

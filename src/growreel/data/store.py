@@ -47,7 +47,8 @@ class ClipStore:
     """A prepared store, open for reading. `read` may be called from several threads.
 
     Attributes: `path`, `size` (of the full level), `channels` (1 or 3), `fps` (of playing a full clip), `labels` (names),
-    `clips` (one ClipRecord each), `options` (what prepare was told), `skipped` (name and reason of sources left out).
+    `clips` (one ClipRecord each), `options` (what prepare was told), `held_out` (sources that are not for
+    training), `skipped` (name and reason of sources left out).
     """
 
     def __init__(self, path: Path, index: dict[str, Any]) -> None:
@@ -62,6 +63,7 @@ class ClipStore:
         self.clips = tuple(ClipRecord(source, int(frame), label) for source, frame, label in index["clips"])
         self.options: dict[str, Any] = dict(index["options"])
         self.skipped: tuple[tuple[str, str], ...] = tuple((name, reason) for name, reason in index["skipped"])
+        self.held_out = frozenset[str](index.get("held_out", ()))
         self._verified = VerifiedShards(path)
         self._files: dict[str, int] = {}
         self._lock = threading.Lock()

@@ -91,7 +91,7 @@ class StoreClips:
             "sha256": file_checksum(self.store.path / INDEX),  # the index holds the checksum of every shard
             "content": DataRecord.of(self.store).sha256,  # wherever the store lies and whatever its sources are called
             "clips": len(self),
-            **({"part": self.part} if self.store.options.get("holdout") is not None else {}),
+            **({"part": self.part} if self.store.held_out else {}),
             "size": str(self.size),
             "stored_size": str(self.store.size),
             "fps": self.store.fps * self.size.t / self.store.size.t,

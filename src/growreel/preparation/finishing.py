@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from growreel.data.split import held_out_sources
 from growreel.data.writer import StoreWriter
 from growreel.preparation.report import PrepareReport, SourceRow, store_rate
 
 
-def finish_store(writer: StoreWriter, rows: Sequence[SourceRow], *, holdout: float | None, anonymous: bool) -> PrepareReport:
+def finish_store(writer: StoreWriter, rows: Sequence[SourceRow], *, anonymous: bool) -> PrepareReport:
     """Put the store in place, or remove it if it has no clip.
 
     Args:
         writer: has the clips of all sources.
         rows: of what was not used, then of the sources in their order.
-        holdout, anonymous: as of `prepare`.
+        anonymous: as of `prepare`.
 
     Raises:
         GrowreelError: if nothing can be held out of these sources, or the disk is full.
@@ -23,8 +22,6 @@ def finish_store(writer: StoreWriter, rows: Sequence[SourceRow], *, holdout: flo
     if writer.clip_count == 0:
         writer.discard()
         return PrepareReport(None, 0, tuple(rows))
-    if holdout is not None:
-        held_out_sources(writer.sources(), holdout)
     rate, notes = store_rate(rows)
     skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
     if anonymous:  # a reason may name files too

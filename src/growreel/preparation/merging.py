@@ -120,7 +120,7 @@ def merge(parts: Sequence[str | os.PathLike[str]], store: str | os.PathLike[str]
             if place >= kept:
                 part.copy(number, writer)
                 writer.finish_source(*keys[place][:1], None, first.whole)
-        return finish_store(writer, rows, holdout=options.get("holdout"), anonymous=bool(options.get("anonymous")))
+        return finish_store(writer, rows, anonymous=bool(options.get("anonymous")))
 
 
 class _Part:

@@ -199,7 +199,7 @@ def prepare(
             converted.append(rows)
         if shard is not None:
             return finish_part(writer, shard, whole, skips, converted, anonymous=anonymous)
-        return finish_store(writer, [*skips, *itertools.chain(*converted)], holdout=holdout, anonymous=anonymous)
+        return finish_store(writer, [*skips, *itertools.chain(*converted)], anonymous=anonymous)
 
 
 def _stored_digest(digest: str, sources: Sequence[Source], anonymous: bool) -> str:

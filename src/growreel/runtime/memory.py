@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from growreel.reading.faults import MEMORY, fault_of
+
 try:
     import resource
 except ImportError:  # Windows has no such module
@@ -18,8 +20,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory did not suffice, of a card or of the host. PyTorch's CPU allocator has no type for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether an exception says that memory did not suffice, of a card or of the host."""
+    return isinstance(error, torch.OutOfMemoryError) or fault_of(error) == MEMORY
 
 
 def available_memory(device: torch.device) -> int:

@@ -41,7 +41,7 @@ class Vitals:
         rng = keyed_rng(Purpose.EVALUATION, config.training.seed, 7)
         self.latents = rng.standard_normal((CLIPS, config.network.latent_dim), dtype="float32")
         self.training = rng.permutation(batches.training_clips)[:SCORED]
-        holds_out = batches.store.options.get("holdout") is not None
+        holds_out = bool(batches.store.held_out)
         self.held_out = rng.permutation(clips_of(batches.store, "held-out"))[:SCORED] if holds_out else None
 
     def __call__(self, state: TrainingState) -> dict[str, float]:
