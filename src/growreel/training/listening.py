@@ -86,7 +86,7 @@ class Listener:
         """
         stop = self._round(clips, carry_out)
         while self.paused and not stop:
-            time.sleep(PAUSED_LOOK_SECONDS)
+            distributed.wait_on_purpose(PAUSED_LOOK_SECONDS)
             stop = self._round(clips, carry_out) or stopped()
         return stop
 

@@ -16,9 +16,8 @@ from growreel.data.batches import ClipBatches
 from growreel.data.record import DataRecord
 from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
-from growreel.growth import GrowthPlan, Position
+from growreel.growth import Position
 from growreel.models.files import model_header, write_model
-from growreel.models.layers import group_of
 from growreel.recipe import recipe_in_training
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
@@ -30,6 +29,7 @@ from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.budget import within_hours
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
 from growreel.training.checkup import Checkup
+from growreel.training.compatibility import check_plan
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
@@ -99,7 +99,7 @@ def train(
         stack.enter_context(distributed.process_group(device, config.training.watchdog_seconds))
         store, run = stack.enter_context(ClipStore.open(store_path)), RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
-        _check_fit(config.growth.plan(), store)
+        check_plan(config.growth.plan(), store)
         times, said = None, ""
         if hours is not None:
             config, times, said = within_hours(config, hours, device, run)
@@ -123,26 +123,6 @@ def train(
         stack.enter_context(use_arithmetic(training_arithmetic(config.training), fastest=True))
         shown = Progress(config, device, shown=progress, times=times, preface=said, advise=advise)
         return _Loop(run, config, state, batches, store, shown).run_to_end()
-
-
-def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
-    """Find out before the first step what would stop a later one."""
-    for stage in plan.stages:
-        store.level_for(stage.size)
-        if stage.minibatch % distributed.world_size():
-            raise GrowreelError(
-                f"stage {stage.size}: minibatch {stage.minibatch} does not divide over {distributed.world_size()} processes; "
-                "set --growth.minibatch to a multiple"
-            )
-        share = stage.minibatch // distributed.world_size()
-        if group_of(share) != group_of(stage.minibatch):
-            raise GrowreelError(
-                f"stage {stage.size}: minibatch {stage.minibatch} on {distributed.world_size()} processes leaves {share} for each, and "
-                f"the minibatch deviation would compare {group_of(share)} instead of {group_of(stage.minibatch)}: another discriminator. "
-                f"Set --growth.minibatch to a multiple of {4 * distributed.world_size()}, or use fewer processes"
-            )
-        if stage.microbatch is not None and stage.microbatch < share and share % stage.microbatch:
-            raise GrowreelError(f"stage {stage.size}: microbatch {stage.microbatch} does not divide the {share} clips of each process")
 
 
 class _Loop:
