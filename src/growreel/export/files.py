@@ -25,9 +25,12 @@ Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 LARGEST_ERROR = 1e-4
 """Of values in -1 to 1: what an exported clip may differ from the source's; an 80th of a level of 256."""
+HALVED_FROM = 64
+"""Weights of so many numbers or more are stored in half precision where that is asked for."""
 CHECKED_SEEDS = (0, 1, 2)
 
 Run = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+Source = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def export(model: str | Path, out: str | Path, format: Format = "onnx") -> dict[str, str]:
@@ -58,7 +61,7 @@ def export(model: str | Path, out: str | Path, format: Format = "onnx") -> dict[
     plain = PlainGenerator(loaded.generator, loaded.position).eval()
     facts = facts_of(loaded)
     packed, run = (_onnx if format == "onnx" else _pt2)(plain, loaded, facts)
-    _check(run, loaded, out)
+    _check(run, _source(loaded), loaded, out)
     with writing(out), replacing(out) as file:
         file.write(packed)
     return facts
@@ -82,17 +85,27 @@ def facts_of(loaded: LoadedGenerator) -> dict[str, str]:
     }
 
 
-def _check(run: Run, loaded: LoadedGenerator, out: Path) -> None:
+def _source(loaded: LoadedGenerator) -> Source:
+    """The clips that `growreel sample` would make, before they are rounded to bytes."""
+
+    def clips(latents: torch.Tensor, truncation: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = loaded.generator(latents, loaded.position.stage, loaded.position.alpha, truncation.item())
+        return made.clamp(-1, 1)
+
+    return clips
+
+
+def _check(run: Run, source: Source, loaded: LoadedGenerator, out: Path) -> None:
     """Compare the clips of some seeds, together and one alone, with two truncations. Raises GrowreelError if they differ."""
     latents = latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim)
     for some, truncation in ((latents, 1.0), (latents[:1], 0.5)):
         with torch.no_grad():
-            source = loaded.generator(torch.from_numpy(some), loaded.position.stage, loaded.position.alpha, truncation).clamp(-1, 1)
-        error = float(np.abs(run(some, np.array([truncation], np.float32)) - source.numpy()).max())
+            expected = source(torch.from_numpy(some), torch.tensor([truncation])).numpy()
+        error = float(np.abs(run(some, np.array([truncation], np.float32)) - expected).max())
         if not error <= LARGEST_ERROR:
             raise GrowreelError(
-                f"--out {out}: exported clips differ from the source's by up to {error:.2g}, allowed is {LARGEST_ERROR:g}; nothing was "
-                "written"
+                f"--out {out}: exported clips differ from the source's by up to {error:.2g}, allowed is {LARGEST_ERROR:g}; nothing "
+                "was written"
             )
 
 
@@ -100,7 +113,24 @@ def _examples(loaded: LoadedGenerator) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim)), torch.ones(1)
 
 
-def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) -> tuple[bytes, Run]:
+def onnx_model(loaded: LoadedGenerator, facts: dict[str, str], *, half: bool = False) -> bytes:
+    """A generator as ONNX, checked against the source; with `half` against the source with its weights rounded to half precision, in
+    which they are then stored. They are computed with in float32.
+
+    Raises GrowreelError as `export` does.
+    """
+    plain = PlainGenerator(loaded.generator, loaded.position).eval()
+    if half:
+        with torch.no_grad():
+            for buffer in plain.buffers():
+                if buffer.numel() >= HALVED_FROM:
+                    buffer.copy_(buffer.half().float())
+    packed, run = _onnx(plain, loaded, facts, half)
+    _check(run, plain if half else _source(loaded), loaded, Path("the page"))
+    return packed
+
+
+def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str], half: bool = False) -> tuple[bytes, Run]:
     try:
         import onnx
         import onnxruntime
@@ -120,8 +150,9 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str])
         )
     assert program is not None
     proto = program.model_proto
-    for name, value in facts.items():
-        onnx.helper.set_model_props(proto, {**{entry.key: entry.value for entry in proto.metadata_props}, name: value})
+    onnx.helper.set_model_props(proto, facts)
+    if half:
+        half_weights(proto, onnx)
     onnx.checker.check_model(proto, full_check=True)
     packed: bytes = proto.SerializeToString()
     session = onnxruntime.InferenceSession(packed, providers=["CPUExecutionProvider"])
@@ -131,6 +162,20 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str])
         return clips
 
     return packed, run
+
+
+def half_weights(proto: Any, onnx: Any) -> None:
+    """Store the float32 weights of a graph, of at least so many numbers, in half precision, and cast them back where they are used."""
+    graph, casts = proto.graph, []
+    for weight in graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < HALVED_FROM:
+            continue
+        name = weight.name
+        weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.node.insert(0, cast)
 
 
 def _pt2(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) -> tuple[bytes, Run]:

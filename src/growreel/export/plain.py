@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from growreel.growth import Position
 from growreel.models.functions import LEAKY_SLOPE
-from growreel.models.generator import Generator
+from growreel.models.generator import Generator, GeneratorBlock
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample
 
 
@@ -18,8 +18,10 @@ class PlainLayer(nn.Module):
     kernel: Tensor
     bias: Tensor
 
-    def __init__(self, layer: EqualizedConv3d) -> None:
+    def __init__(self, layer: nn.Module) -> None:
+        """`layer` is an EqualizedConv3d of a generator."""
         super().__init__()
+        assert isinstance(layer, EqualizedConv3d)
         kernel = layer.weight * layer.weight_scale
         self.register_buffer("kernel", kernel if layer.resampling is None else layer.resampling(kernel).contiguous())
         self.register_buffer("bias", layer.bias.clone())
@@ -53,6 +55,7 @@ class PlainGenerator(nn.Module):
         self.layers = nn.ModuleList([PlainLayer(generator.first)])
         for size in sizes[1:]:
             block = generator.blocks[str(size)]
+            assert isinstance(block, GeneratorBlock)
             self.layers.extend([PlainLayer(block.conv0), PlainLayer(block.conv1)])
         self.to_rgb = PlainLayer(generator.to_rgb[str(sizes[-1])])
         self.old_rgb, self.scale = None, None
