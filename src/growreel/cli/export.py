@@ -45,5 +45,7 @@ def run_export(options: Namespace) -> int:
     if options.json:
         print_json(facts)
     else:
-        print(f"{options.out}: clips of {facts['stage']}, equal to the source's; latents of {facts['latent_dim']} numbers")
+        if options.format == "web":
+            print(f"{options.out}: put it on any web server, or try: python -m http.server --directory {options.out}")
+        print(f"{options.out}: clips of {facts['stage']}, compared with the source's; latents of {facts['latent_dim']} numbers")
     return 0

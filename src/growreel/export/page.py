@@ -38,8 +38,7 @@ def export_page(
 ) -> dict[str, str]:
     """Write a folder that any web server can serve as it is, and that asks nothing of any other.
 
-    Weights are stored in half precision and computed with in single precision. That rounding moves sharp edges a little: of the model that
-    comes with growreel no clip differs on average by more than a tenth of a level of 256, single pixels by up to four.
+    Weights are stored in half precision and computed with in single precision. That rounding moves sharp edges a little (docs/export.md).
 
     Args:
         model: model file, run folder, or name of a model that comes with growreel.

@@ -37,6 +37,7 @@ function make(latents, truncation) {
 
 worker.onmessage = ({ data }) => {
   if (data.kind === "ready") show();
+  if (data.kind === "compared") document.documentElement.dataset.webgpu = `${data.same} ${data.seconds}`;
   if (data.kind === "failed") byId("state").textContent = `It did not work: ${data.said}`;
   if (data.kind === "clip") {
     waiting.get(data.id)?.(data);
