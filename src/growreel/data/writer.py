@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from growreel.data.duplicates import find_duplicates, sources_together
 from growreel.data.index import sign_index
+from growreel.data.journal import Journal, write_all
 from growreel.data.pyramid import pyramid, pyramid_sizes
 from growreel.data.split import held_out_sources
 from growreel.data.store import (
@@ -38,7 +39,6 @@ from growreel.data.store import (
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
-from growreel.runtime.locks import lock_descriptor
 
 SPOOL = "spool"  # folder for what comes before its turn
 SEALED_AT_ONCE = 4
@@ -84,7 +84,7 @@ class StoreWriter:
         self.size, self.channels = size, channels
         self._levels = {level: max(1, shard_bytes // clip_bytes(level, channels)) for level in pyramid_sizes(size)}
         self._headers = {level: header_bytes(level, channels, per_shard) for level, per_shard in self._levels.items()}
-        self._heading: dict[str, Any] = {
+        heading: dict[str, Any] = {
             "version": VERSION,
             "size": str(size),
             "channels": channels,
@@ -92,28 +92,20 @@ class StoreWriter:
             "options": dict(options),
         }
         if origin is not None:
-            self._heading["origin"] = origin
-        self._entries: list[dict[str, Any]] = []
-        self._ends: list[int] = []  # of their lines in the journal
-        self._heading_end = 0
-        self._finished_clips = 0
+            heading["origin"] = origin
         self._pending: list[tuple[str, int, str | None]] = []
         self._open: dict[Size, tuple[int, int]] = {}
         check_system(self.path)
         check_destination(self.path, overwrite)
+        self._journal: Journal | None = None
         with self._disk_errors():
             self.partial.mkdir(parents=True, exist_ok=True)
-            self._journal = os.open(self.partial / JOURNAL, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            lock_descriptor(self._journal)
-        except OSError as error:
-            os.close(self._journal)
-            raise GrowreelError(f"{self.partial}: another process is writing there; wait for it or choose another store") from error
-        try:
-            self._read_journal(resume)
-        except BaseException:
-            self.close()
-            raise
+            self._journal = Journal(self.partial, heading)
+            try:
+                self._journal.read(lambda clips: resume and self._holds(clips))
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +121,17 @@ class StoreWriter:
     @property
     def clip_count(self) -> int:
         """Clips of all finished sources."""
-        return self._finished_clips
+        return 0 if self._journal is None else self._journal.clip_count
+
+    @property
+    def _entries(self) -> list[dict[str, Any]]:
+        """What the journal has of each finished source."""
+        return [] if self._journal is None else self._journal.entries
+
+    @property
+    def _kept(self) -> Journal:
+        assert self._journal is not None  # but in the constructor
+        return self._journal
 
     def sources(self) -> list[str]:
         """The source of each clip so far."""
@@ -146,8 +148,7 @@ class StoreWriter:
             if (entry["source"], entry.get("content")) != (key, content):
                 break
             kept += 1
-        if kept < len(self._entries):
-            self._cut_journal(kept)
+        self._kept.keep(kept)
         return [entry["report"] for entry in self._entries]
 
     def append(self, clip: NDArray[np.uint8], *, source: str, frame: int = 0, label: str | None = None) -> None:
@@ -188,8 +189,7 @@ class StoreWriter:
         """
         entry = {"source": key, "content": content, "clips": self._pending, "report": report}
         with self._disk_errors():
-            end = _append_line(self._journal, entry)
-        self._remember(entry, end)
+            self._kept.add(entry)
         self._pending = []
 
     def trouble(self, error: OSError) -> None:
@@ -212,12 +212,12 @@ class StoreWriter:
                 "shape": dict(zip("thwc", (*self.size, self.channels), strict=True)),
                 "fps": fps,
                 "labels": names,
-                "options": self._heading["options"],
+                "options": self._kept.heading["options"],
                 "skipped": [list(skip) for skip in skipped],
                 "levels": self._seal_levels(len(clips)),
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
-            if (share := self._heading["options"].get("holdout")) is not None:
+            if (share := self._kept.heading["options"].get("holdout")) is not None:
                 index["held_out"] = self._held_out(index, float(share))
             shutil.rmtree(self.spool, ignore_errors=True)
             replace_text(self.partial / INDEX, json.dumps(sign_index(index)))
@@ -235,7 +235,7 @@ class StoreWriter:
         """Put what was written in place as a part of a store: `facts`, and the clips of each source. Raises GrowreelError as `finish`."""
         with self._disk_errors():
             self._close_shards()
-            heading = {name: self._heading[name] for name in ("size", "channels", "options")}
+            heading = {name: self._kept.heading[name] for name in ("size", "channels", "options")}
             levels = self._seal_levels(self.clip_count)
             index = {**facts, **heading, "levels": levels, "clips": [entry["clips"] for entry in self._entries]}
             shutil.rmtree(self.spool, ignore_errors=True)
@@ -252,49 +252,8 @@ class StoreWriter:
     def close(self) -> None:
         """Release files and the lock. What the journal has stays in the partial folder."""
         self._close_shards()
-        if self._journal >= 0:
-            os.close(self._journal)
-            self._journal = -1
-
-    def _read_journal(self, resume: bool) -> None:
-        raw = os.pread(self._journal, os.fstat(self._journal).st_size, 0)
-        lines = raw.split(b"\n")[:-1]  # a broken last line was never finished
-        if not lines:
-            os.ftruncate(self._journal, 0)
-            with self._disk_errors():
-                self._heading_end = _append_line(self._journal, self._heading)
-            return
-        try:
-            heading, *entries = map(json.loads, lines)
-        except ValueError as error:
-            raise GrowreelError(f"{self.partial / JOURNAL}: damaged; delete {self.partial} to start again") from error
-        if heading != json.loads(json.dumps(self._heading)):
-            raise GrowreelError(
-                f"{self.partial}: unfinished store made with other options ({_difference(heading, self._heading)}); "
-                "run with those to continue it, or delete that folder to start again"
-            )
-        self._heading_end = end = len(lines[0]) + 1
-        for line, entry in zip(lines[1:], entries, strict=True):
-            # After a power cut the journal may be ahead of the shards: such sources are done again.
-            if not resume or not self._holds(self.clip_count + len(entry["clips"])):
-                break
-            end += len(line) + 1
-            self._remember(entry, end)
-        os.ftruncate(self._journal, end)
-        os.lseek(self._journal, 0, os.SEEK_END)
-
-    def _remember(self, entry: dict[str, Any], end: int) -> None:
-        self._entries.append(entry)
-        self._ends.append(end)
-        self._finished_clips += len(entry["clips"])
-
-    def _cut_journal(self, count: int) -> None:
-        """Forget all finished sources but the first `count`."""
-        os.ftruncate(self._journal, self._ends[count - 1] if count else self._heading_end)
-        entries, ends = self._entries[:count], self._ends[:count]
-        self._entries, self._ends, self._finished_clips = [], [], 0
-        for entry, end in zip(entries, ends, strict=True):
-            self._remember(entry, end)
+        if self._journal is not None:
+            self._journal.close()
 
     def _holds(self, clips: int) -> bool:
         """Whether every level has bytes for that many clips."""
@@ -319,8 +278,8 @@ class StoreWriter:
             file = self._shard_file(level, shard)
             file.parent.mkdir(parents=True, exist_ok=True)
             self._open[level] = (shard, os.open(file, os.O_RDWR | os.O_CREAT, 0o666))
-            _write_all(self._open[level][1], header, 0)
-        _write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * clip_bytes(level, self.channels))
+            write_all(self._open[level][1], header, 0)
+        write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * clip_bytes(level, self.channels))
 
     def _close_shards(self) -> None:
         while self._open:
@@ -343,7 +302,7 @@ class StoreWriter:
         file = self._shard_file(level, shard)
         header = header_bytes(level, self.channels, count)
         with file.open("r+b") as stream:
-            _write_all(stream.fileno(), header, 0)
+            write_all(stream.fileno(), header, 0)
             os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
             os.fsync(stream.fileno())
         return {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
@@ -420,30 +379,3 @@ def _shards(clips: int, per_shard: int) -> Iterator[tuple[int, int]]:
     """Number and clip count of each shard that holds `clips` clips."""
     for shard in range(-(-clips // per_shard)):
         yield shard, min(per_shard, clips - shard * per_shard)
-
-
-def _append_line(descriptor: int, value: Any) -> int:
-    """Write one journal line at the end and return its end, or nothing: a line cut short by a full disk is taken back."""
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    line = json.dumps(value).encode() + b"\n"
-    try:
-        _write_all(descriptor, line, end)
-    except OSError:
-        os.ftruncate(descriptor, end)
-        raise
-    return end + len(line)
-
-
-def _write_all(descriptor: int, data: bytes | NDArray[np.uint8], offset: int) -> None:
-    view = memoryview(data) if isinstance(data, bytes) else data.data
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The options that differ, for a message: `size 8x64x64, now 16x64x64`."""
-    old = {**before, **before.get("options", {})}
-    new = {**now, **now.get("options", {})}
-    keys = [key for key in sorted({*old, *new} - {"options"}) if old.get(key) != new.get(key)]
-    return "; ".join(f"{key} {old.get(key)}, now {new.get(key)}" for key in keys)
