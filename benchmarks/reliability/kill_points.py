@@ -62,34 +62,38 @@ def small_config() -> Config:
 
 def count_changes(store: Path, run: Path) -> int:
     """Train once in a forked process; how many changes it makes."""
-    return _forked(store, run, None, "kill")
+    return int(_forked(store, run, None, "kill")[1])
 
 
-def train_until_stopped(store: Path, run: Path, point: int, how: str) -> bool:
-    """Train in a forked process that is stopped just before its n-th change, counted from 1. Whether it ended as it has to then."""
-    return _forked(store, run, point, how) == (-signal.SIGKILL if how == "kill" else -REFUSED)
+def train_until_stopped(store: Path, run: Path, point: int, how: str) -> str | None:
+    """Train in a forked process that is stopped just before its n-th change, counted from 1. How it ended, unless as it has to then."""
+    status, said = _forked(store, run, point, how)
+    if status == (-signal.SIGKILL if how == "kill" else REFUSED):
+        return None
+    return "it came to its end" if status == 0 else said or f"exit code {status}"
 
 
-def _forked(store: Path, run: Path, point: int | None, how: str) -> int:
-    """The number of changes if the process came to its end, else minus its exit code or the signal that ended it."""
+def _forked(store: Path, run: Path, point: int | None, how: str) -> tuple[int, str]:
+    """The exit code of the process, or minus the signal that ended it; the number of changes if it came to its end, else its error."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        code, calls = CRASHED, FileCalls(run, point, how)
+        code, said, calls = CRASHED, "", FileCalls(run, point, how)
         try:
             calls.install()
             train(store, run, small_config(), progress=False)
-            os.write(writer, str(calls.count).encode())
-            code = 0
-        except GrowreelError:
-            code = REFUSED
+            code, said = 0, str(calls.count)
+        except GrowreelError as error:
+            code, said = REFUSED, str(error)
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
         finally:
+            os.write(writer, said.encode())
             os._exit(code)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
-        said = stream.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return int(said) if status == 0 else -abs(status)
+        said = stream.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -110,13 +114,16 @@ def differences(run: Path, expected: dict[str, Any]) -> list[str]:
 
 
 def survey(store: Path, folder: Path, points: Iterable[int], how: str = "kill") -> dict[str, Any]:
-    """Stop and resume at each of the points; how often that was possible, which of them left a difference, and what."""
+    """Stop and resume at each of the points; how often that was possible, what else happened, and which of them left a difference."""
     train(store, folder / "whole", small_config(), progress=False)
-    expected, stopped, wrong = outcome(folder / "whole"), 0, {}
+    expected, stopped, unlike, wrong = outcome(folder / "whole"), 0, {}, {}
     for point in points:
         run = folder / "stopped"
-        if train_until_stopped(store, run, point, how):
+        ended = train_until_stopped(store, run, point, how)
+        if ended is None:
             stopped += 1
+        else:
+            unlike[point] = ended
         try:
             train(store, run, small_config(), progress=False)
             if found := differences(run, expected):
@@ -124,7 +131,7 @@ def survey(store: Path, folder: Path, points: Iterable[int], how: str = "kill") 
         except Exception as error:
             wrong[point] = [f"{type(error).__name__}: {error}"]
         shutil.rmtree(run, ignore_errors=True)
-    return {"stopped": stopped, "wrong": wrong}
+    return {"stopped": stopped, "unlike": unlike, "wrong": wrong}
 
 
 def main() -> int:
@@ -140,6 +147,8 @@ def main() -> int:
         changes = count_changes(folder / "store", folder / "counted")
         figures = {"changes": changes, **survey(folder / "store", folder, range(1, changes + 1, options.every), options.how)}
     print(f"{figures['changes']} changes of files; stopped at {figures['stopped']}; {len(figures['wrong'])} times something differed")
+    for point, ended in figures["unlike"].items():
+        print(f"  from change {point} on: {ended}")
     for point, found in figures["wrong"].items():
         print(f"  before change {point}: {', '.join(found)}")
     if options.out is not None:
