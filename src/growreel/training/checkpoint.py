@@ -27,7 +27,7 @@ from typing import IO, Any, cast
 import torch
 
 from growreel.errors import GrowreelError
-from growreel.runtime.durable import remove_folder, replacing, replacing_folder
+from growreel.runtime.durable import remove_folder, replacing, replacing_folder, writing
 
 STATE_FILE = "state.pt"
 STATISTICS_FILE = "statistics.jsonl"
@@ -102,9 +102,10 @@ def save_checkpoint(
 
 
 def prune_checkpoints(run: Path, keep: int) -> None:
-    """Remove all but the newest `keep`."""
+    """Remove all but the newest `keep`. Raises GrowreelError if the disk does not let it."""
     for old in list_checkpoints(run)[:-keep]:
-        remove_folder(old)
+        with writing(old, "the newer checkpoints are whole"):
+            remove_folder(old)
 
 
 def newest_checkpoint(run: Path, report: Callable[[str], None], check: Callable[[Mapping[str, Any]], None]) -> Checkpoint | None:
@@ -129,7 +130,8 @@ def newest_checkpoint(run: Path, report: Callable[[str], None], check: Callable[
         for bad, why in damaged:
             aside = bad.with_name(f"{bad.name}.damaged")
             shutil.rmtree(aside, ignore_errors=True)
-            bad.rename(aside)
+            with writing(aside, f"checkpoint {path.name} is whole"):
+                bad.rename(aside)
             report(f"checkpoint {bad} is damaged ({why}); kept as {aside.name}, falling back to {path.name}")
         return checkpoint
     if damaged:
