@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from growreel.data.writer import write_store
 from growreel.growth import GrowthPlan, Size, Stage
 from growreel.training import progress
 
+CACHE = tempfile.TemporaryDirectory(prefix="growreel-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name  # what is remembered there is not of this user's clips
 torch.set_num_threads(1)  # tests run side by side; two threads each would fight for two cores
 progress.FIRST_LOOK_SECONDS = math.inf  # else a run on a slow machine shows, and writes, what one on a fast machine does not
 

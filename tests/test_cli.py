@@ -22,13 +22,16 @@ from growreel.video import write_clip
 
 COMMANDS = [
     "prepare",
+    "merge",
     "inspect",
     "plan",
     "train",
+    "tell",
     "sample",
     "walk",
     "evaluate",
     "report",
+    "view",
     "tensorboard",
     "weights",
     "bench",

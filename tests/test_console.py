@@ -75,7 +75,7 @@ def test_help_is_in_words(command: str) -> None:
         (["train", "clips", "--out", "x", "--training.seed", "one"], "--training.seed: one is not of type int"),
         (["prepare", "a", "b", "--size", "4x4x4", "--colors", "2"], "--colors: invalid choice: 2"),
         (["plan", "--nonsense"], "unrecognized arguments: --nonsense"),
-        ([], "missing: a command, one of prepare, inspect"),
+        ([], "missing: a command, one of prepare, merge, inspect"),
     ],
 )
 def test_wrong_usage_is_told_as_it_is_typed(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

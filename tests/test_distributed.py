@@ -20,8 +20,8 @@ from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
 from growreel.runtime import distributed
-from growreel.training import loop
 from growreel.training.checkpoint import list_checkpoints
+from growreel.training.compatibility import check_plan
 from growreel.training.loop import train
 from growreel.training.stats import read_lines
 
@@ -70,7 +70,7 @@ def test_processes_must_not_change_the_groups_of_the_deviation(
     monkeypatch.setattr("growreel.runtime.distributed.world_size", lambda: processes)
     plan = GrowthPlan((Stage(Size(2, 4, 4), 0, 100, minibatch, 0.001, 0.001),))
     with ClipStore.open(shapes_store) as store, pytest.raises(GrowreelError, match="another discriminator") if refused else nullcontext():
-        loop._check_fit(plan, store)
+        check_plan(plan, store)
 
 
 @pytest.mark.parametrize("loss", ["swgan", "wgan-gp", "relativistic"])

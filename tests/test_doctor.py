@@ -51,7 +51,7 @@ def test_wrong_arithmetic_is_an_error(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_is_short_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_free_memory", lambda: (10**9, 16 * 10**9))
+    monkeypatch.setattr(doctor, "available_memory", lambda device: 10**9)
     monkeypatch.setattr("growreel.doctor.shutil.disk_usage", lambda place: type("Usage", (), {"free": 10**9}))
     monkeypatch.setattr(doctor, "_write_speed", lambda place: 5e6)
     assert found(tmp_path, "memory").advice == "growreel plan --fit chooses settings that need less"

@@ -25,6 +25,7 @@ from growreel.evaluation.extractors.motion import MotionStatistics
 from growreel.evaluation.extractors.pixels import PixelFeatures
 from growreel.evaluation.metrics.frechet import FrechetDistance
 from growreel.evaluation.options import EvaluationOptions
+from growreel.evaluation.rows import RowFile
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import load_generator, save_model
@@ -251,6 +252,34 @@ def test_the_reference_is_found_again_by_content(real: Path, tmp_path: Path, mon
         assert plain.value(metric, figure) == first.value(metric, figure) == again.value(metric, figure)
     evaluate(tmp_path / "new.npy", store_of(tmp_path / "other", shapes(30, 9)), options, reference=tmp_path / "ref")
     assert len(list((tmp_path / "ref").iterdir())) == 6  # other clips, other rows
+
+
+@pytest.mark.parametrize("damage", ["flip", "zeros", "short", "unsealed", "nan", "empty"])
+def test_a_reference_that_is_damaged_is_made_anew(damage: str, real: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "new.npy", shapes(10, 1))
+    options = EvaluationOptions(metrics=("motion",), resamples=0)
+    first = evaluate(tmp_path / "new.npy", real, options, reference=tmp_path / "ref")
+    (path,) = (tmp_path / "ref").glob("motion*.npy")
+    whole = path.read_bytes()
+    rows = np.load(path)
+    if damage == "flip":
+        path.write_bytes(whole[:300] + bytes([whole[300] ^ 1]) + whole[301:])
+    elif damage == "zeros":
+        path.write_bytes(whole[:128] + b"\0" * rows.nbytes + whole[128 + rows.nbytes :])
+    elif damage == "unsealed":  # as growreel 0.1 wrote it
+        path.write_bytes(whole[: 128 + rows.nbytes])
+    elif damage == "nan":  # whole, but nothing to compare with
+        rows[0] = np.nan
+        with path.open("wb") as stream:
+            sealed = RowFile(stream, len(rows))
+            sealed.append(rows)
+            sealed.seal()
+    else:
+        path.write_bytes(whole[:200] if damage == "short" else b"")
+    again = evaluate(tmp_path / "new.npy", real, options, reference=tmp_path / "ref")
+    assert again.value("motion", "energy_distance") == first.value("motion", "energy_distance")
+    assert path.read_bytes() == whole
+    assert f"{path.name}: " in caplog.text and "made anew" in caplog.text
 
 
 class Broken:

@@ -9,13 +9,14 @@ import growreel
 
 ROOT = Path(growreel.__file__).parent
 FLOORS = (
-    ("errors", "ranges", "growth", "config"),
+    ("errors", "ranges", "growth", "reading", "config"),
     ("runtime", "video"),
     ("models", "data"),
     ("preparation", "losses", "recipe", "sampling", "pretrained"),
     ("evaluation",),
     ("training", "bench"),
     ("report",),
+    ("view",),
     ("demo", "doctor", "cli", "__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -49,6 +50,6 @@ def test_imports_go_down() -> None:
 
 
 def test_plans_and_settings_do_without_torch() -> None:
-    for room in ("errors.py", "ranges.py", "growth.py", "config"):
+    for room in ("errors.py", "ranges.py", "growth.py", "reading", "config"):
         files = [ROOT / room] if room.endswith(".py") else list((ROOT / room).rglob("*.py"))
         assert not any("import torch" in file.read_text(encoding="utf-8") for file in files)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from conftest import colored, tiny_config
 from growreel.errors import GrowreelError
 from growreel.models import build_generator
-from growreel.models.files import PRETRAINED, load_generator, newest_model, save_model, write_model
+from growreel.models.files import load_generator, newest_model, save_model, write_model
 
 
 @pytest.fixture
@@ -82,10 +85,45 @@ def test_a_header_with_right_checksum_and_wrong_contents_is_named(field: str, te
         load_generator(model_file)
 
 
-def test_files_of_the_first_format_are_read(tmp_path: Path) -> None:
-    (name,) = [path.name for path in PRETRAINED.glob("*.safetensors")]
-    shutil.copyfile(PRETRAINED / name, tmp_path / name)
-    assert load_generator(tmp_path / name).data == ()
+def test_files_of_the_first_format_are_read(model_file: Path) -> None:
+    """growreel 0.1 wrote neither a checksum nor records of the data, and its header in any order."""
+    with safe_open(model_file, framework="pt") as file:
+        header = {name: text for name, text in file.metadata().items() if name not in ("sha256", "data")}
+    weights = load_generator(model_file).generator.state_dict()
+    save_file(weights, model_file, {**header, "format": "growreel-generator-1"})
+    assert load_generator(model_file).data == ()
+
+
+def _resigned(path: Path, **changes: str) -> None:
+    """Change entries of a model file's header and sign it again, as somebody who means harm would."""
+    with safe_open(path, framework="pt") as file:
+        header = {name: text for name, text in file.metadata().items() if name != "sha256"}
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    write_model(path, weights, {**header, **changes})
+
+
+@pytest.mark.parametrize("field", ["latent_dim", "max_channels", "base_channels"])
+def test_a_small_file_that_describes_a_large_network_takes_no_memory(field: str, model_file: Path) -> None:
+    with safe_open(model_file, framework="pt") as file:
+        config = file.metadata()["config"]
+    huge = re.sub(rf"{field}: \d+", f"{field}: 10000000", config)
+    assert huge != config or field == "base_channels"
+    _resigned(model_file, config=huge if field != "max_channels" else huge.replace("base_channels: 1024", "base_channels: 100000000"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if field == "base_channels":
+        load_generator(model_file)  # a width that max_channels bounds
+    else:
+        with pytest.raises(GrowreelError, match="its weights do not fit its own configuration"):
+            load_generator(model_file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
+
+@pytest.mark.parametrize("config", ["a: &a [1]\nb: *a\n", "network: {<<: {latent_dim: 3}}", "[" * 5000, "network: !!set {latent_dim}"])
+def test_yaml_in_a_header_is_read_as_strictly_as_a_file(config: str, model_file: Path) -> None:
+    _resigned(model_file, config=config)
+    with pytest.raises(GrowreelError, match=r"000000070.safetensors: its header is damaged") as caught:
+        load_generator(model_file)
+    assert len(str(caught.value)) < 600
 
 
 def test_the_newest_model_is_that_of_most_clips(model_file: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 import growreel
 from growreel.config import Config, load_config
 from growreel.data.store import VERSION, ClipStore
-from growreel.models.files import FORMAT as MODEL_FORMAT
-from growreel.models.files import read_header
+from growreel.models.header import FORMAT as MODEL_FORMAT
+from growreel.models.header import read_header
 from growreel.training.checkpoint import FORMAT as CHECKPOINT_FORMAT
 from growreel.training.checkpoint import list_checkpoints
 from growreel.training.loop import train
@@ -64,7 +64,7 @@ def test_a_run_of_any_format_goes_on(old: Path) -> None:
     lines = read_lines(old / "run" / "stats.jsonl")
     assert lines[: len(before)] == before and [line["clips"] for line in lines] == [8, 16, 24, 32, 40, 48]
     assert growreel.load_generator(old / "run").clips_shown == 48
-    assert read_header(old / "run" / "models" / "000000048.safetensors")["format"] == MODEL_FORMAT
+    assert read_header(old / "run" / "models" / "000000048.safetensors").metadata["format"] == MODEL_FORMAT
 
 
 def test_the_newest_archive_is_of_today_s_formats(tmp_path: Path) -> None:
@@ -72,5 +72,5 @@ def test_the_newest_archive_is_of_today_s_formats(tmp_path: Path) -> None:
     old = unpack(NEWEST, tmp_path)
     (checkpoint,) = list_checkpoints(old / "run")
     assert torch.load(checkpoint / "state.pt", weights_only=True)["format"] == CHECKPOINT_FORMAT
-    assert read_header(old / "run" / "models" / "000000024.safetensors")["format"] == MODEL_FORMAT
+    assert read_header(old / "run" / "models" / "000000024.safetensors").metadata["format"] == MODEL_FORMAT
     assert f'"version": {VERSION}' in (old / "store" / "index.json").read_text()

@@ -21,6 +21,8 @@ from growreel.preparation.folders import natural_key
 from growreel.preparation.prepare import prepare
 from growreel.preparation.report import PrepareReport
 from growreel.preparation.sources import find_sources
+from growreel.reading.faults import why
+from growreel.reading.files import open_file
 from growreel.video import archives
 from growreel.video.media import StillPicture
 from media import block_frames, cut_off, encode, save_frames, save_image, save_strip
@@ -237,15 +239,16 @@ def test_unreadable_folder_and_file_are_listed(
             raise PermissionError(errno.EACCES, "Permission denied")
         return scandir(path)
 
-    def deny_file(path: Path, mode: str) -> Any:
+    def deny_file(path: Path) -> Any:
         if path.name == "secret.mkv":
             raise PermissionError(errno.EACCES, "Permission denied")
-        return open(path, mode)
+        return open_file(path)
 
     monkeypatch.setattr(os, "scandir", deny)
-    monkeypatch.setattr(archives, "open", deny_file, raising=False)
+    monkeypatch.setattr(archives, "open_file", deny_file)
     report, _ = run(source, tmp_path / "s")
-    assert notes(report) == {"locked": "folder cannot be read (Permission denied)", "secret.mkv": "cannot be read (Permission denied)"}
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    assert notes(report) == {"locked": "folder cannot be read (Permission denied)", "secret.mkv": f"cannot be read ({why(refused)})"}
     assert report.exit_code == 1
 
 

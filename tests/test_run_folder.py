@@ -189,8 +189,9 @@ def test_what_proves_no_damage_changes_nothing(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "load", fail) if isinstance(error, MemoryError) else patch.setattr(Path, "read_bytes", fail)
-        with pytest.raises(GrowreelError, match=r"80: the checkpoint cannot be read \((too little|Permission|Input).*nothing was changed"):
+        patch.setattr(torch, "load", fail) if isinstance(error, MemoryError) else patch.setattr(checkpoints, "open_file", fail)
+        reasons = "(not enough memory|no permission|Input)"
+        with pytest.raises(GrowreelError, match=rf"80: the checkpoint cannot be read \({reasons}.*nothing was changed"):
             run(shapes_store, stopped)
     assert kill_points.outcome(stopped) == before
     run(shapes_store, stopped)

@@ -232,7 +232,7 @@ def test_files_that_are_no_models(model_path: Path, tmp_path: Path) -> None:
         load_generator(tmp_path / "other.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(model_path.read_bytes()[:-100])
-    with pytest.raises(GrowreelError, match=r"cut.safetensors: is not a growreel model file"):
+    with pytest.raises(GrowreelError, match=r"cut.safetensors: is damaged"):
         load_generator(cut)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from conftest import tiny_config
 from growreel.cli.main import main
@@ -68,9 +69,9 @@ def test_a_split_is_part_of_what_a_run_has_learnt(store: Path, tmp_path: Path) -
     index = json.loads((store / "index.json").read_text())
     with ClipStore.open(store) as opened:
         record = DataRecord.of(opened)
-        opened.options["holdout"] = None
+        opened.held_out = frozenset()
         assert DataRecord.of(opened).differences(record) == [f"contents: {DataRecord.of(opened).sha256[:13]} -> {record.sha256[:13]}"]
-    assert index["options"]["holdout"] == 0.2
+    assert index["options"]["holdout"] == 0.2 and len(index["held_out"]) == 2
 
 
 def test_evaluation_knows_the_parts(store: Path, tmp_path: Path) -> None:
@@ -79,6 +80,21 @@ def test_evaluation_knows_the_parts(store: Path, tmp_path: Path) -> None:
     assert [cards[part].real["clips"] for part in ("training", "held-out", "all")] == [24, 6, 30]
     assert cards["held-out"].training is not None and cards["held-out"].training["clips"] == 24
     assert cards["training"].real["part"] == "training"
+
+
+def test_mirrored_twins_stay_on_one_side(tmp_path: Path) -> None:
+    """Weizmann is published with every video and its mirror image: with half of them learnt, nothing is held out."""
+    (tmp_path / "v").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        small = rng.integers(0, 256, (12, 4, 4, 3), dtype=np.uint8)
+        frames = np.stack([np.asarray(Image.fromarray(frame).resize((64, 64), Image.Resampling.BICUBIC)) for frame in small])
+        encode(tmp_path / "v" / f"{number}.mp4", frames)
+        encode(tmp_path / "v" / f"{number}-mirrored.mp4", np.ascontiguousarray(frames[:, :, ::-1]))
+    prepare(tmp_path / "v", tmp_path / "s", Size(4, 32, 32), holdout=0.3, workers=0)
+    with ClipStore.open(tmp_path / "s") as store:
+        assert len(store.held_out) == 4
+        assert {name.replace("-mirrored", "") for name in store.held_out} == {name for name in store.held_out if "mirrored" not in name}
 
 
 @pytest.mark.parametrize(

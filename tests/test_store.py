@@ -259,7 +259,7 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     shard.write_bytes(whole[:-1])
     with pytest.raises(GrowreelError, match=r"00001.npy: shard has 1,279 bytes, should have 1,280"):
         ClipStore.open(path)
-    with pytest.raises(GrowreelError, match=r"00001.npy: ends too early"):
+    with pytest.raises(GrowreelError, match=r"00001.npy: is damaged"):
         store.read([3], SIZE)
     shard.write_bytes(b"x" * 128 + whole[128:])
     with pytest.raises(GrowreelError, match=r"00001.npy: shard has a damaged header"):

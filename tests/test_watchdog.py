@@ -20,6 +20,7 @@ from torch._C._distributed_c10d import HashStore, Store
 from conftest import tiny_config
 from growreel.config import from_dict, to_dict, to_yaml
 from growreel.errors import GrowreelError
+from growreel.runtime import distributed
 from growreel.runtime.meeting import agree
 from growreel.runtime.watchdog import EXIT_CODE, Watchdog
 
@@ -99,6 +100,18 @@ def test_a_busy_process_is_waited_for() -> None:
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
         sum(range(1000))
+    for dog in dogs:
+        dog.stop()
+    assert not ended.codes
+
+
+def test_one_that_waits_on_purpose_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that was told to pause, in all its processes."""
+    store, ended = HashStore(), Ended()
+    dogs = [watch(store, rank, 0.4, ended) for rank in (0, 1)]
+    monkeypatch.setattr(distributed, "_watchdogs", dogs)
+    for _ in range(15):
+        distributed.wait_on_purpose(0.1)
     for dog in dogs:
         dog.stop()
     assert not ended.codes

@@ -63,7 +63,7 @@ class Death:
 if __name__ == "__main__":
     death, plain = Death(Path(sys.argv[1])), loop._Loop._step
 
-    def step(self: loop._Loop, caught: list[signal.Signals]) -> bool:
+    def step(self: loop._Loop, caught: list[signal.Signals]) -> tuple[bool, bool]:
         death.stepping(self.state.clips_shown)
         return plain(self, caught)
 

@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from kill_points import differences, outcome
@@ -37,6 +37,7 @@ from growreel.growth import Size
 from growreel.runtime.durable import replace_text
 from growreel.training import loop
 
+T = TypeVar("T")
 AIMS = ("any", "saving", "any", "fade", "loading", "saving", "any", "growth")
 IN_A_ROW = 4
 
@@ -65,12 +66,12 @@ def moments(tell: Callable[[str], object]) -> None:
     """In this process, tell whenever training comes to something that kills are aimed at, and when it has passed."""
     step, save, load = loop._Loop._step, loop._Loop._save_checkpoint, loop._Loop._load
 
-    def telling_step(self: loop._Loop, caught: list[signal.Signals]) -> bool:
+    def telling_step(self: loop._Loop, caught: list[signal.Signals]) -> tuple[bool, bool]:
         stage, phase = self.state.position.stage, self.state.position.phase
         name = "growth" if (stage, phase) != tuple(self.state.optimizers_for) else "fade" if phase == "fade" else None
-        return bool(_told(name, lambda: step(self, caught)))
+        return _told(name, lambda: step(self, caught))
 
-    def _told(name: str | None, work: Callable[[], Any]) -> Any:
+    def _told(name: str | None, work: Callable[[], T]) -> T:
         if name is not None:
             tell(name)
         result = work()

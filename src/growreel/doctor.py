@@ -20,6 +20,7 @@ from growreel.evaluation.suite import METRICS
 from growreel.runtime import distributed
 from growreel.runtime.convolution_check import check_convolution, cudnn_version, known_faults
 from growreel.runtime.devices import check_trainable
+from growreel.runtime.memory import available_memory, total_memory
 from growreel.runtime.precision import Arithmetic
 
 PACKAGES = ("growreel", "torch", "numpy", "safetensors", "pillow", "av", "jsonargparse", "tifffile")
@@ -144,23 +145,10 @@ def _arithmetic(device: torch.device) -> Iterator[Check]:
 
 
 def _memory(device: torch.device) -> Iterator[Check]:
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-    else:
-        free, total = _free_memory()
+    free, total = available_memory(device), total_memory(device)
     if total:
         advice = "growreel plan --fit chooses settings that need less" if free < LITTLE_MEMORY else ""
         yield Check("memory", "look" if advice else "fine", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free", advice)
-
-
-def _free_memory() -> tuple[int, int]:
-    """Free and total bytes; zeros where the system does not say."""
-    try:
-        rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-        sizes = {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) > 1 and row[1].isdigit()}
-        return sizes["MemAvailable"], sizes["MemTotal"]
-    except (OSError, KeyError):
-        return 0, 0
 
 
 def _disk(folder: Path) -> Iterator[Check]:

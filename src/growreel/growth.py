@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from growreel.errors import GrowreelError
 from growreel.ranges import check_range
+from growreel.reading.words import shown
 
 Order = Literal["space", "time", "joint", "paper"]
 Phase = Literal["fade", "stable"]
@@ -32,10 +33,10 @@ class Size(NamedTuple):
     @classmethod
     def parse(cls, text: str, flag: str = "size") -> Size:
         """Read `TxHxW`, e.g. `16x64x64`. Raises GrowreelError, naming `flag`, on anything else."""
-        match = re.fullmatch(r"\s*(\d+)x(\d+)x(\d+)\s*", str(text), flags=re.ASCII)
+        match = re.fullmatch(r"\s*(\d{1,10})x(\d{1,10})x(\d{1,10})\s*", str(text), flags=re.ASCII)
         size = cls(*map(int, match.groups())) if match else None
         if size is None or not 0 < size.voxels < 2**31:
-            raise GrowreelError(f"{flag}: {text!r} is not a size; write TxHxW with positive numbers, e.g. 16x64x64")
+            raise GrowreelError(f"{flag}: {shown(text)} is not a size; write TxHxW with positive numbers, e.g. 16x64x64")
         return size
 
     @property

@@ -13,6 +13,8 @@ from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import PRETRAINED, LoadedGenerator
+from growreel.reading.json_tree import parse_json
+from growreel.reading.words import plain, shown
 from growreel.runtime.precision import Arithmetic
 from growreel.runtime.version import installed_version
 from growreel.video import read_comment
@@ -146,14 +148,14 @@ def read_recipe(path: str | Path) -> Recipe:
     if text is None:
         raise GrowreelError(f"{path}: has no recipe of growreel; was it made by something else, or sent through a service that strips it?")
     try:
-        tree = json.loads(text)
+        tree = parse_json(text)
         if not isinstance(tree, dict) or not str(tree.pop("format", "")).startswith("growreel-recipe-"):
             raise ValueError("its comment is something else's")
         walk = tree.pop("walk", None)
         known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk")}
         return Recipe(**known, seeds=_expand(tree["seeds"]), walk=Walk(**walk) if walk else None)
-    except (ValueError, TypeError, KeyError) as error:
-        raise GrowreelError(f"{path}: has no recipe that this growreel can read ({error}); it has {text[:80]!r}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise GrowreelError(f"{path}: has no recipe that this growreel can read ({plain(error)}); it has {shown(text)}") from error
 
 
 def find_model(recipe: Recipe, clip: Path) -> Path:

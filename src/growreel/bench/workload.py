@@ -72,8 +72,10 @@ class StageWorkload:
         return {"train": count(lambda: self._step(Position(self.stage, "stable", 1.0))), "sample": count(self._sample)}
 
     def memory(self) -> dict[str, int]:
-        """Return the bytes that the process held: the most so far (`peak`), and before it had networks (`at_start`)."""
-        return {"peak": peak_memory(self.device), "at_start": self.memory_at_start}
+        """Return the bytes that the process held: the most so far (`peak`), and before it had networks (`at_start`); and whether steps
+        `had_to_shrink` because memory ran out."""
+        shrunk = int(self.execution.had_to_shrink)
+        return {"peak": peak_memory(self.device), "at_start": self.memory_at_start, "had_to_shrink": shrunk}
 
     def _step(self, position: Position) -> None:
         train_step(self.state, self, position, self.config, self.execution)

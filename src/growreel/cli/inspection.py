@@ -56,6 +56,7 @@ def run_inspect(options: Namespace) -> int:
 def _inspect_store(options: Namespace) -> int:
     from growreel.data.contact import check_sheet, contact_sheet, describe, facts
     from growreel.data.store import ClipStore
+    from growreel.data.survey import survey
 
     sheet = options.sheet or options.path / "contact_sheet.png"
     check_sheet(sheet, options.count, options.seed)
@@ -64,9 +65,10 @@ def _inspect_store(options: Namespace) -> int:
             store.verify()
         contact_sheet(store, sheet, count=options.count, seed=options.seed)
         if options.json:
-            print_json({**facts(store), "contact_sheet": str(sheet), "verified": options.verify})
+            print_json({**facts(store), **survey(store).facts(), "contact_sheet": str(sheet), "verified": options.verify})
             return 0
         print_table(describe(store))
+        print_table(survey(store).table())
     if options.verify:
         print("checksums: all files are as written")
     print(f"contact sheet: {sheet}")

@@ -16,11 +16,13 @@ from growreel.cli.doctor import doctor_parser, run_doctor
 from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
 from growreel.cli.inspection import inspect_parser, run_inspect
 from growreel.cli.parser import CommandParser
-from growreel.cli.preparation import prepare_parser, run_prepare
+from growreel.cli.preparation import merge_parser, prepare_parser, run_merge, run_prepare
 from growreel.cli.report import report_parser, run_report, run_tensorboard, tensorboard_parser
 from growreel.cli.sampling import run_sample, run_walk, sample_parser, walk_parser
-from growreel.cli.training import plan_parser, run_plan, run_train, train_parser
+from growreel.cli.training import plan_parser, run_plan, run_tell, run_train, tell_parser, train_parser
+from growreel.cli.viewing import run_view, view_parser
 from growreel.errors import GrowreelError
+from growreel.reading.faults import EXIT_CODE, fault_of
 from growreel.runtime.version import installed_version
 
 
@@ -34,13 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return command.run(parsed[parsed.command])
     except GrowreelError as error:
         print(f"{styled('growreel:', 'red', sys.stderr)} {error}", file=sys.stderr)
-        return 2
+        return 2 if fault_of(error) is None else EXIT_CODE
     except KeyboardInterrupt:
         print("growreel: interrupted; the same command starts again (prepare goes on where it was)", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()
         return 0
+    except (OSError, MemoryError, RuntimeError) as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        print(f"{styled('growreel:', 'red', sys.stderr)} {fault}", file=sys.stderr)
+        return EXIT_CODE
 
 
 def build_parser(arguments: Sequence[str]) -> ArgumentParser:
@@ -80,13 +88,16 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "prepare": Command("cut videos into a clip store", lambda _: prepare_parser(), run_prepare),
+    "merge": Command("join the parts that prepare --shard wrote into a clip store", lambda _: merge_parser(), run_merge),
     "inspect": Command("show what a clip store, a run folder or a model file holds", lambda _: inspect_parser(), run_inspect),
     "plan": Command("print the growth plan of a configuration", plan_parser, run_plan),
     "train": Command("train on a clip store, or resume", train_parser, run_train, is_told=True),
+    "tell": Command("ask a running training for samples, a checkpoint, a pause or an end", lambda _: tell_parser(), run_tell),
     "sample": Command("make clips with a trained model", lambda _: sample_parser(), run_sample),
     "walk": Command("make a looping walk through the latent space", lambda _: walk_parser(), run_walk),
     "evaluate": Command("measure generated clips against real ones: the metric card", lambda _: evaluate_parser(), run_evaluate),
     "report": Command("one page that shows a run, or several beside each other", lambda _: report_parser(), run_report),
+    "view": Command("watch, steer, play and compare runs in a browser", lambda _: view_parser(), run_view),
     "tensorboard": Command("write runs for TensorBoard, once or live", lambda _: tensorboard_parser(), run_tensorboard),
     "weights": Command("list, add or download the weights that some metrics need", lambda _: weights_parser(), run_weights),
     "bench": Command("measure this machine, stage by stage", bench_parser, run_bench),

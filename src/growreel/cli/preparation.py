@@ -1,4 +1,4 @@
-"""The command `growreel prepare`."""
+"""The commands `growreel prepare` and `growreel merge`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--frame-stride", type=int, default=1, help="take every N-th frame of a video")
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
+    parser.add_argument("--crop", default="center", help="center, grid (several windows of wide frames), or a .csv file of boxes")
+    parser.add_argument("--list", type=Path | None, default=None, help=".csv or text file of the videos to take, with or without labels")
     parser.add_argument("--fps", type=number, default=None, help="resample to so many frames a second first")
     parser.add_argument("--max-clips-per-video", type=int | None, default=None, help="take at most so many clips of a video")
     parser.add_argument("--colors", type=int, choices=[1, 3], default=3, help="colour channels to keep")
@@ -41,11 +43,36 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--channel", type=int | None, default=None, help="which channel, from 0, of TIFF stacks that have several")
     parser.add_argument("--holdout", default=None, help="keep so much, e.g. 10%%, of the clips from training, whole sources only")
     parser.add_argument("--anonymous", action="store_true", help="keep no name of a file or folder in the store, but the labels")
+    parser.add_argument("--shard", default=None, help="I/N: take every N-th source from the I-th on; growreel merge joins the parts")
     parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
     parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
+    parser.add_argument("--drop", type=Path | None, default=None, help="list of clips to leave out, as growreel view writes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
     return parser
+
+
+def merge_parser() -> ArgumentParser:
+    parser = CommandParser(
+        usage="growreel merge PART... STORE [--overwrite]",
+        description="Write the clip store that the parts of growreel prepare --shard are together, to the byte as one prepare would have. "
+        "The order of the parts does not matter; they stay. The same command goes on after an interruption.",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, help="all parts, and last the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
+    parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
+    return parser
+
+
+def run_merge(options: Namespace) -> int:
+    """Join the parts and print what became of all sources. Returns the exit code."""
+    from growreel.preparation.merging import merge
+
+    if len(options.paths) < 2:
+        raise GrowreelError(f"merge {options.paths[0]}: needs two paths or more; name all parts, then the folder to write")
+    report = merge(options.paths[:-1], options.paths[-1], overwrite=options.overwrite)
+    print(report.table(options.verbose))
+    return report.exit_code
 
 
 class _Stopped(BaseException):
@@ -68,6 +95,7 @@ def run_prepare(options: Namespace) -> int:
 
 
 def _prepare(options: Namespace) -> int:
+    from growreel.preparation.merging import Shard
     from growreel.preparation.prepare import prepare
 
     report = prepare(
@@ -77,6 +105,8 @@ def _prepare(options: Namespace) -> int:
         frame_stride=options.frame_stride,
         clip_stride=options.clip_stride,
         fit=options.fit,
+        crop=options.crop,
+        only=options.list,
         fps=options.fps,
         max_clips_per_video=options.max_clips_per_video,
         colors=options.colors,
@@ -85,9 +115,11 @@ def _prepare(options: Namespace) -> int:
         channel=options.channel,
         holdout=_parse_share(options.holdout),
         anonymous=options.anonymous,
+        shard=Shard.parse(options.shard) if options.shard is not None else None,
         workers=options.workers,
         time_limit=options.time_limit,
         overwrite=options.overwrite,
+        drop=options.drop,
     )
     print(report.table(options.verbose))
     return report.exit_code

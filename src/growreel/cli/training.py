@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +12,23 @@ from jsonargparse import ArgumentParser, Namespace
 from growreel.cli.config import add_config, resolve_config
 from growreel.cli.console import add_json, print_json, print_table
 from growreel.cli.parser import CommandParser
+from growreel.config import Config
+from growreel.errors import GrowreelError
+from growreel.training.requests import ABOUT, WORDS
 
 
 def plan_parser(arguments: Sequence[str]) -> ArgumentParser:
     """Build the parser of `growreel plan`."""
-    parser = CommandParser(usage="growreel plan [--preset NAME] [--target TxHxW] [options]", description="Print the growth plan.")
+    parser = CommandParser(
+        usage="growreel plan [STORE] [--fit [--memory 12GB] [--hours H] [--save FILE]] [--preset NAME] [options]",
+        description="Print the growth plan. With --fit a real step of every stage is made, and settings are found with which each fits "
+        "into memory.",
+    )
+    parser.add_argument("store", nargs="?", type=Path, default=None, help="clip store; its colours and size are those of the plan")
+    parser.add_argument("--fit", action="store_true", help="measure memory and time of every stage, and make them fit")
+    parser.add_argument("--memory", default=None, help="what training may take, e.g. 12GB; default: what is free now")
+    parser.add_argument("--hours", type=float | None, default=None, help="scale the schedule to so many hours on this machine")
+    parser.add_argument("--save", type=Path | None, default=None, help="write the settings found to FILE.yaml, for train --config")
     add_json(parser)
     add_config(parser, arguments)
     return parser
@@ -22,14 +36,60 @@ def plan_parser(arguments: Sequence[str]) -> ArgumentParser:
 
 def run_plan(options: Namespace) -> int:
     """Print the plan that the flags give, as a table or as JSON. Returns the exit code."""
+    config = resolve_config(options)
+    if options.store is not None:
+        config = _of_store(config, options.store)
+    if options.fit:
+        return _fit(config, options)
+    for flag in ("memory", "hours", "save"):
+        if options[flag] is not None:
+            raise GrowreelError(f"--{flag} {options[flag]}: is for plan --fit; add --fit, or leave it out")
     from growreel.training.summary import PlanSummary
 
-    summary = PlanSummary(resolve_config(options))
+    summary = PlanSummary(config)
     if options.json:
         print_json(summary.as_dict())
     else:
         print_table(summary.table())
     return 0
+
+
+def _of_store(config: Config, store: Path) -> Config:
+    """The configuration with the store's colours. Raises GrowreelError if its clips do not have the sizes of the plan."""
+    from growreel.data.store import ClipStore
+
+    with ClipStore.open(store) as opened:
+        for size in config.growth.plan().sizes:
+            opened.level_for(size, config.growth.time_reduction)
+        return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=opened.channels))
+
+
+def _fit(config: Config, options: Namespace) -> int:
+    from growreel.bench.fit import fit
+    from growreel.config import to_yaml
+    from growreel.runtime.durable import replace_text
+
+    report = fit(config, memory=None if options.memory is None else parse_bytes(options.memory, "--memory"), hours=options.hours)
+    if options.save is not None:
+        replace_text(options.save, to_yaml(report.config))
+    if options.json:
+        print_json(report.as_dict())
+        return 0
+    print_table(report.table())
+    if options.save is not None:
+        print(f"settings: {options.save}; growreel train {options.store or 'STORE'} --out RUN --config {options.save}")
+    elif report.changed or options.hours is not None:
+        print("--save FILE.yaml writes the settings, for growreel train --config FILE.yaml")
+    return 0
+
+
+def parse_bytes(text: str, flag: str) -> float:
+    """Bytes from `12GB`, `12GiB`, `500MB` or a plain number. Raises GrowreelError naming the flag for anything else, and for none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?", text.strip(), flags=re.IGNORECASE | re.ASCII)
+    if match is None or not float(match[1]):
+        raise GrowreelError(f"{flag} {text}: is no amount of memory; give one such as 12GB")
+    power = " KMGT".index((match[2] or " ").upper())
+    return float(match[1]) * float((1024 if match[3] else 1000) ** power)
 
 
 def train_parser(arguments: Sequence[str]) -> ArgumentParser:
@@ -58,8 +118,35 @@ def run_train(options: Namespace) -> int:
 
     allowed = {name: options[name] for name in ("allow_config_change", "allow_data_change")}
     result = train(options.store, options.out, config, hours=options.hours, advise=advise, **allowed)
-    how = f"stopped by {result.signal.name}; the same command resumes" if result.signal else "done"
+    stopper = result.signal.name if result.signal else "growreel tell" if result.told_to_stop else None
+    how = f"stopped by {stopper}; the same command resumes" if stopper else "done"
     if result.is_first_process:
         peak = result.peak_memory / 1e9
         print(f"{how}: {result.clips_shown} clips shown, at most {peak:.2f} GB of memory; models and samples are in {options.out}")
     return 128 + result.signal if result.signal else 0
+
+
+def tell_parser() -> ArgumentParser:
+    """Build the parser of `growreel tell`."""
+    parser = CommandParser(
+        usage=f"growreel tell RUN {'|'.join(WORDS)} [--raw] [--wait SECONDS]",
+        description="Ask a training that runs in RUN for something and print what it answers. It looks once a second, between two steps.",
+    )
+    parser.add_argument("run", type=Path, help="run folder of the training")
+    parser.add_argument("what", choices=WORDS, help=" ".join(f"{word}: {ABOUT[word]}" for word in WORDS))
+    parser.add_argument("--raw", action="store_true", help="with sample: clips of the generator itself, not of its moving average")
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for the answer")
+    return parser
+
+
+def run_tell(options: Namespace) -> int:
+    """Ask, wait and print the answer. Returns the exit code: 1 if the training did not do it, or has not answered yet."""
+    from growreel.training.requests import RequestFolder, ask, await_answer
+
+    request = ask(options.run, options.what, raw=options.raw)
+    answer = await_answer(options.run, request, options.wait)
+    if answer is None:
+        print(f"{options.what}: asked, and no answer yet; it will be in {RequestFolder(options.run).answers}")
+        return 1
+    print(answer.sentence())
+    return 0 if answer.done else 1

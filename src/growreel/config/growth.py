@@ -30,6 +30,11 @@ class StageConfig:
     final_learning_rate: float | None = None
     """What the step size falls (or rises) to, linearly, through the stable phase; None keeps it constant."""
 
+    @classmethod
+    def from_text(cls, size: str) -> StageConfig:
+        """Return what a plain size in a list of stages stands for."""
+        return cls(size)
+
 
 @dataclass(frozen=True)
 class GrowthConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,25 +17,32 @@ Part = Literal["all", "training", "held-out"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
-def held_out_sources(sources: Sequence[str], share: float) -> frozenset[str]:
+def held_out_sources(sources: Sequence[str], share: float, groups: Mapping[str, str] | None = None) -> frozenset[str]:
     """The names of the sources that are held out, of one name per clip.
 
-    Whole sources are held out, never clips: neighbours in a video are nearly the same clip. The sources are taken in the order of
-    their names' SHA-256, which has nothing to do with what they show, until they have `share` of the clips or more; at least one is held
-    out and at least one is learnt.
+    Whole groups of sources are held out, never clips: neighbours in a video are nearly the same clip, and so are those of copies and
+    mirrored twins. Groups are taken in the order of their names' SHA-256, which has nothing to do with what they show, until they have
+    `share` of the clips or more; at least one is held out and at least one is learnt.
 
-    Raises GrowreelError if there are fewer than two sources.
+    Args:
+        groups: the name of each source's group (`duplicates.sources_together`); None makes each source its own.
+
+    Raises:
+        GrowreelError: there are fewer than two groups.
     """
-    counts = Counter(sources)
+    group_of = {source: source if groups is None else groups[source] for source in sources}
+    counts = Counter(group_of[source] for source in sources)
     if len(counts) < 2:
-        raise GrowreelError("--holdout: all clips come from one source, which cannot be learnt and held out; leave it out, or add videos")
-    chosen, clips = list[str](), 0
+        raise GrowreelError(
+            "--holdout: all clips come from one source or copies of it, which cannot be learnt and held out; leave it out, or add videos"
+        )
+    chosen, clips = set[str](), 0
     for name in sorted(counts, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
         if chosen and clips >= share * len(sources):
             break
-        chosen.append(name)
+        chosen.add(name)
         clips += counts[name]
-    return frozenset(chosen)
+    return frozenset(source for source, group in group_of.items() if group in chosen)
 
 
 def clips_of(store: ClipStore, part: Part) -> NDArray[np.int64]:
@@ -45,11 +52,8 @@ def clips_of(store: ClipStore, part: Part) -> NDArray[np.int64]:
     """
     if part not in PARTS:
         raise GrowreelError(f"--split {part}: there is no such part of a store; choose from {', '.join(PARTS)}")
-    share = store.options.get("holdout")
-    if share is None or part == "all":
-        if part == "held-out":
-            raise GrowreelError(f"--split held-out: {store.path} holds no clips out; prepare it with --holdout 10%")
+    if part == "held-out" and not store.held_out:
+        raise GrowreelError(f"--split held-out: {store.path} holds no clips out; prepare it with --holdout 10%")
+    if part == "all" or not store.held_out:
         return np.arange(len(store))
-    sources = [clip.source for clip in store.clips]
-    held_out = held_out_sources(sources, float(share))
-    return np.flatnonzero([(source in held_out) == (part == "held-out") for source in sources])
+    return np.flatnonzero([(clip.source in store.held_out) == (part == "held-out") for clip in store.clips])

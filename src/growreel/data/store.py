@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import threading
 from collections.abc import Sequence
@@ -19,12 +18,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.data.index import Shard, check_index
+from growreel.data.verified import VerifiedShards
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
+from growreel.reading.faults import why
+from growreel.reading.files import open_descriptor, open_file, read_file
+from growreel.reading.json_tree import parse_json
+from growreel.reading.words import plain, shown
 
 FORMAT = "growreel-clip-store"
 VERSION = 1
 INDEX = "index.json"
+JOURNAL = "journal.jsonl"  # of a store that is being written
 MAX_CACHED_FILES = 256  # of the 1,024 a process may usually open
 
 
@@ -37,24 +43,17 @@ class ClipRecord:
     label: int | None
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One file of a level: its path in the store, how many clips it holds, its checksum."""
-
-    file: str
-    clips: int
-    sha256: str
-
-
 class ClipStore:
     """A prepared store, open for reading. `read` may be called from several threads.
 
     Attributes: `path`, `size` (of the full level), `channels` (1 or 3), `fps` (of playing a full clip), `labels` (names),
-    `clips` (one ClipRecord each), `options` (what prepare was told), `skipped` (name and reason of sources left out).
+    `clips` (one ClipRecord each), `options` (what prepare was told), `held_out` (sources that are not for
+    training), `skipped` (name and reason of sources left out).
     """
 
     def __init__(self, path: Path, index: dict[str, Any]) -> None:
-        """Use `ClipStore.open`."""
+        """Use `ClipStore.open`. Raises ValueError, naming the entry that is wrong, for an index that is damaged."""
+        self._shards = check_index(index)
         shape = index["shape"]
         self.path = path
         self.size = Size(int(shape["t"]), int(shape["h"]), int(shape["w"]))
@@ -64,10 +63,8 @@ class ClipStore:
         self.clips = tuple(ClipRecord(source, int(frame), label) for source, frame, label in index["clips"])
         self.options: dict[str, Any] = dict(index["options"])
         self.skipped: tuple[tuple[str, str], ...] = tuple((name, reason) for name, reason in index["skipped"])
-        self._shards = {
-            Size.parse(name): tuple(Shard(str(s["file"]), int(s["clips"]), str(s["sha256"])) for s in shards)
-            for name, shards in index["levels"].items()
-        }
+        self.held_out = frozenset[str](index.get("held_out", ()))
+        self._verified = VerifiedShards(path)
         self._files: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -79,20 +76,12 @@ class ClipStore:
         damaged, or a shard is missing or has another length than the index says.
         """
         path = Path(path)
-        store = cls._from_index(path, read_index(path))
-        store._check_shards()
-        return store
-
-    @classmethod
-    def _from_index(cls, path: Path, index: dict[str, Any]) -> ClipStore:
+        index = read_index(path)
         try:
             store = cls(path, index)
-            count = int(index["count"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GrowreelError(f"{path / INDEX}: damaged index ({type(error).__name__}: {error}); run prepare again") from error
-        counts = {len(store.clips), *(sum(shard.clips for shard in shards) for shards in store._shards.values())}
-        if counts != {count} or count < 1 or store.size not in store._shards:
-            raise GrowreelError(f"{path / INDEX}: damaged index (its clip counts or levels disagree); run prepare again")
+        except (ValueError, RecursionError) as error:
+            raise GrowreelError(f"{path / INDEX}: damaged index ({plain(error)}); restore it or run prepare again") from error
+        store._check_shards()
         return store
 
     def _check_shards(self) -> None:
@@ -101,10 +90,10 @@ class ClipStore:
                 file = self.path / shard.file
                 expected = header_bytes(size, self.channels, shard.clips)
                 try:
-                    with file.open("rb") as stream:
+                    with open_file(file) as stream:
                         header, length = stream.read(len(expected)), os.fstat(stream.fileno()).st_size
                 except OSError as error:
-                    raise GrowreelError(f"{file}: shard cannot be read ({error.strerror}); restore it or run prepare again") from error
+                    raise GrowreelError(f"{file}: shard cannot be read ({why(error)}); restore it or run prepare again") from error
                 full = len(expected) + shard.clips * clip_bytes(size, self.channels)
                 if length != full:
                     raise GrowreelError(f"{file}: shard has {length:,} bytes, should have {full:,}; restore it or run prepare again")
@@ -177,12 +166,13 @@ class ClipStore:
             if not 0 <= index < len(self):
                 raise GrowreelError(f"{self.path}: no clip {index}; the store holds {len(self)}")
             shard, place = shards[index // per_shard], index % per_shard
-            self._read_into(out[row], shard.file, start + place * stride)
+            self._read_into(out[row], shard, start + place * stride)
         return out
 
-    def _read_into(self, clip: NDArray[np.uint8], file: str, offset: int) -> None:
+    def _read_into(self, clip: NDArray[np.uint8], shard: Shard, offset: int) -> None:
         check_system(self.path)
-        descriptor, cached = self._descriptor(file)
+        file = shard.file
+        descriptor, cached = self._descriptor(shard)
         view = clip.reshape(-1).data
         done = 0
         try:
@@ -192,32 +182,45 @@ class ClipStore:
                     raise GrowreelError(f"{self.path / file}: ends too early; restore it or run prepare again")
                 done += count
         except OSError as error:
-            raise GrowreelError(f"{self.path / file}: cannot be read ({error.strerror})") from error
+            raise GrowreelError(f"{self.path / file}: cannot be read ({why(error)})") from error
         finally:
             if not cached:
                 os.close(descriptor)
 
-    def _descriptor(self, file: str) -> tuple[int, bool]:
-        """An open file and whether it stays open. Past the limit nothing is evicted: another thread might be reading it."""
+    def _descriptor(self, shard: Shard) -> tuple[int, bool]:
+        """An open file, compared with its checksum at its first use, and whether it stays open.
+
+        Past the limit nothing is evicted: another thread might be reading it.
+        """
         with self._lock:
-            if file in self._files:
-                return self._files[file], True
-            try:
-                descriptor = os.open(self.path / file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-            except OSError as error:
-                raise GrowreelError(f"{self.path / file}: cannot be opened ({error.strerror})") from error
+            if shard.file in self._files:
+                return self._files[shard.file], True
+            descriptor = self._open(shard)
             if len(self._files) >= MAX_CACHED_FILES:
                 return descriptor, False
-            self._files[file] = descriptor
+            self._files[shard.file] = descriptor
             return descriptor, True
+
+    def _open(self, shard: Shard) -> int:
+        file = self.path / shard.file
+        try:
+            descriptor = open_descriptor(file)
+            try:
+                self._verified.check(file, shard.file, shard.sha256, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise GrowreelError(f"{file}: cannot be opened ({why(error)})") from error
+        return descriptor
 
     def verify(self) -> None:
         """Recompute every checksum. Raises GrowreelError naming the shards that differ."""
-        damaged = []
-        for shards in self._shards.values():
-            for shard in shards:
-                if file_checksum(self.path / shard.file) != shard.sha256:
-                    damaged.append(shard.file)
+        shards = [shard for level in self._shards.values() for shard in level]
+        try:
+            damaged = [shard.file for shard in shards if file_checksum(self.path / shard.file) != shard.sha256]
+        except OSError as error:
+            raise GrowreelError(f"{self.path}: a shard cannot be read ({why(error)})") from error
         if damaged:
             raise GrowreelError(f"{self.path}: damaged shards: {', '.join(damaged)}; restore them or run prepare again")
 
@@ -234,15 +237,16 @@ def read_index(path: Path) -> dict[str, Any]:
         raise GrowreelError(f"{path}: no such clip store{hint}")
     if not (path / INDEX).is_file():
         raise GrowreelError(f"{path}: not a clip store (it has no {INDEX}); make one with growreel prepare")
+    text = read_file(path / INDEX, advice="restore it or run prepare again")
     try:
-        index = json.loads((path / INDEX).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        index = parse_json(text)
+    except ValueError as error:
         raise GrowreelError(f"{path / INDEX}: damaged index ({error}); run prepare again") from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise GrowreelError(f"{path}: not a clip store ({INDEX} is something else's); make one with growreel prepare")
-    if index.get("version") != VERSION:
+    if type(index.get("version")) is not int or index["version"] != VERSION:
         raise GrowreelError(
-            f"{path}: clip store of format version {index.get('version')}, this growreel reads version {VERSION}; run prepare again"
+            f"{path}: clip store of format version {shown(index.get('version'))}, this growreel reads version {VERSION}; run prepare again"
         )
     return index
 
@@ -267,6 +271,7 @@ def check_destination(path: Path, overwrite: bool) -> None:
         return
     if not _looks_like_store(path):
         raise GrowreelError(f"{path}: exists and is not a clip store; choose another path for the store")
+    (path / JOURNAL).unlink(missing_ok=True)  # of a writer that was killed when the store was in place
     if not overwrite:
         raise GrowreelError(f"{path}: a clip store is there already; add --overwrite to replace it, or choose another path")
 
@@ -295,7 +300,8 @@ def header_bytes(size: Size, channels: int, clips: int) -> bytes:
 
 
 def file_checksum(file: Path) -> str:
-    with file.open("rb") as stream:
+    """The sha256 of a regular file. Raises OSError, and GrowreelError for what is no regular file."""
+    with open_file(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

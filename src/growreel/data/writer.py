@@ -17,10 +17,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.data.duplicates import find_duplicates, sources_together
+from growreel.data.index import sign_index
 from growreel.data.pyramid import pyramid, pyramid_sizes
+from growreel.data.split import held_out_sources
 from growreel.data.store import (
     FORMAT,
     INDEX,
+    JOURNAL,
     VERSION,
     ClipStore,
     check_destination,
@@ -36,7 +40,6 @@ from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
 from growreel.runtime.locks import lock_descriptor
 
-JOURNAL = "journal.jsonl"
 SPOOL = "spool"  # folder for what comes before its turn
 SEALED_AT_ONCE = 4
 SHARD_BYTES = 256 * 2**20
@@ -81,7 +84,13 @@ class StoreWriter:
         self.size, self.channels = size, channels
         self._levels = {level: max(1, shard_bytes // clip_bytes(level, channels)) for level in pyramid_sizes(size)}
         self._headers = {level: header_bytes(level, channels, per_shard) for level, per_shard in self._levels.items()}
-        self._heading = {"version": VERSION, "size": str(size), "channels": channels, "shard_bytes": shard_bytes, "options": dict(options)}
+        self._heading: dict[str, Any] = {
+            "version": VERSION,
+            "size": str(size),
+            "channels": channels,
+            "shard_bytes": shard_bytes,
+            "options": dict(options),
+        }
         if origin is not None:
             self._heading["origin"] = origin
         self._entries: list[dict[str, Any]] = []
@@ -208,6 +217,27 @@ class StoreWriter:
                 "levels": self._seal_levels(len(clips)),
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
+            if (share := self._heading["options"].get("holdout")) is not None:
+                index["held_out"] = self._held_out(index, float(share))
+            shutil.rmtree(self.spool, ignore_errors=True)
+            replace_text(self.partial / INDEX, json.dumps(sign_index(index)))
+            self._put_in_place()
+            (self.path / JOURNAL).unlink()
+        self.close()
+
+    def _held_out(self, index: dict[str, Any], share: float) -> list[str]:
+        """The sources to hold out; copies and mirrored twins stay on one side."""
+        with ClipStore(self.partial, index) as unfinished:
+            groups = sources_together(unfinished, find_duplicates(unfinished))
+        return sorted(held_out_sources([source for source, _, _ in index["clips"]], share, groups))
+
+    def finish_part(self, facts: Mapping[str, Any]) -> None:
+        """Put what was written in place as a part of a store: `facts`, and the clips of each source. Raises GrowreelError as `finish`."""
+        with self._disk_errors():
+            self._close_shards()
+            heading = {name: self._heading[name] for name in ("size", "channels", "options")}
+            levels = self._seal_levels(self.clip_count)
+            index = {**facts, **heading, "levels": levels, "clips": [entry["clips"] for entry in self._entries]}
             shutil.rmtree(self.spool, ignore_errors=True)
             replace_text(self.partial / INDEX, json.dumps(index))
             self._put_in_place()

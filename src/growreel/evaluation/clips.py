@@ -21,6 +21,7 @@ from growreel.data.split import Part, clips_of
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import Size, TimeReduction
+from growreel.reading.npy import open_array
 from growreel.recipe import read_recipe
 from growreel.runtime.randomness import Purpose, keyed_rng
 from growreel.video import DamagedError, NotMediaError, read_frames
@@ -90,7 +91,7 @@ class StoreClips:
             "sha256": file_checksum(self.store.path / INDEX),  # the index holds the checksum of every shard
             "content": DataRecord.of(self.store).sha256,  # wherever the store lies and whatever its sources are called
             "clips": len(self),
-            **({"part": self.part} if self.store.options.get("holdout") is not None else {}),
+            **({"part": self.part} if self.store.held_out else {}),
             "size": str(self.size),
             "stored_size": str(self.store.size),
             "fps": self.store.fps * self.size.t / self.store.size.t,
@@ -103,13 +104,16 @@ ARRAY = "the array"
 """What messages call an array that is no file."""
 
 
+GIVE = "give a .npy file of uint8 clips [n, t, h, w, c]"
+
+
 class ArrayClips:
     """Clips of an array, uint8 [n, t, h, w, c], in memory or in a `.npy` file, which is read as needed, never all at once."""
 
     def __init__(self, source: Path | NDArray[np.uint8]) -> None:
         """Raises GrowreelError for something that is not such an array."""
         self.path = None if isinstance(source, np.ndarray) else source
-        clips = source if isinstance(source, np.ndarray) else _load_array(source)
+        clips = source if isinstance(source, np.ndarray) else open_array(source, GIVE)
         _check_array(str(self.path or ARRAY), clips)
         self._clips = clips
         self.size, self.channels = Size(*clips.shape[1:4]), int(clips.shape[4])
@@ -131,14 +135,6 @@ class ArrayClips:
             with suppress(GrowreelError):  # no array has to have one
                 where["made"] = "; ".join(" ".join(line.split()) for line in read_recipe(self.path).table().splitlines())
         return {"kind": "array", **where, "clips": len(self), "size": str(self.size)}
-
-
-def _load_array(path: Path) -> NDArray[Any]:
-    try:
-        clips: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise GrowreelError(f"{path}: cannot be read as an array ({error}); give a .npy file of uint8 clips [n, t, h, w, c]") from error
-    return clips
 
 
 def _pixel_checksum(clips: NDArray[np.uint8]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from tqdm import tqdm
 
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ClipSet
+from growreel.evaluation.rows import DamagedRows, RowFile, read_rows
+from growreel.reading.npy import open_array
 from growreel.runtime import distributed
 from growreel.runtime.durable import replacing, writing
 
+LOGGER = logging.getLogger("growreel")
 CHUNK_BYTES = 2**23
 """Of uint8 clips read at a time."""
 
@@ -64,7 +68,8 @@ def collect(
 
     Args:
         folder: where the rows are written, one `.npy` per extractor. They stay there.
-        reuse: name the files after what is in them, and take those that are there already.
+        reuse: name the files after what is in them, and take those that are there already and have the checksum that they were given;
+            others are made anew, with a message.
         what: for the progress bar.
 
     Raises:
@@ -72,13 +77,14 @@ def collect(
     """
     prefix = _fingerprint(clips.describe(), list(map(int, numbers))) if reuse else what.replace(" ", "-")
     paths = {each.name: folder / f"{each.name}-{_fingerprint(prefix, each.describe())[:24]}.npy" for each in extractors}
-    missing = [each for each in extractors if not (reuse and paths[each.name].exists())]
+    kept = {name: found for name, path in paths.items() if reuse and (found := _kept(path)) is not None}
+    missing = [each for each in extractors if each.name not in kept]
     if len(numbers) < distributed.world_size():
         raise GrowreelError(f"{what}: {len(numbers)} are too few for {distributed.world_size()} processes; measure more")
     share = list(numbers)[distributed.rank() :: distributed.world_size()]
     with writing(folder), ExitStack() as stack:  # files appear under their names when all are whole
         folder.mkdir(parents=True, exist_ok=True)
-        files = {each.name: _RowFile(stack.enter_context(replacing(paths[each.name])), len(share)) for each in missing}
+        files = {each.name: RowFile(stack.enter_context(replacing(paths[each.name])), len(share)) for each in missing}
         clip_bytes = clips.size.voxels * clips.channels
         chunk = max(1, CHUNK_BYTES // clip_bytes)
         with tqdm(total=len(share), unit=" clips", desc=what, disable=not (progress and missing), dynamic_ncols=True, leave=False) as bar:
@@ -88,22 +94,22 @@ def collect(
                 for each in missing:
                     files[each.name].append(each(pixels, part))
                 bar.update(len(part))
-    return {name: distributed.gather_rows(np.load(path, mmap_mode="r"), len(numbers)) for name, path in paths.items()}
+        for file in files.values():
+            file.seal()
+    rows = {name: kept[name] if name in kept else open_array(path, "measure again") for name, path in paths.items()}
+    return {name: distributed.gather_rows(each, len(numbers)) for name, each in rows.items()}
+
+
+def _kept(path: Path) -> NDArray[Any] | None:
+    """Rows that an earlier call has left; None where there are none, or they are not what was written: then they are made anew."""
+    if not path.exists():
+        return None
+    try:
+        return read_rows(path)
+    except DamagedRows as reason:
+        LOGGER.warning("%s. It is made anew now.", str(reason).partition(";")[0])
+        return None
 
 
 def _fingerprint(*what: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
-
-
-class _RowFile:
-    """A `.npy` that grows by rows."""
-
-    def __init__(self, stream: BinaryIO, count: int) -> None:
-        self.stream, self.count, self.written = stream, count, 0
-
-    def append(self, rows: NDArray[Any]) -> None:
-        if self.written == 0:
-            header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (self.count, *rows.shape[1:])}
-            np.lib.format.write_array_header_1_0(self.stream, header)
-        self.stream.write(np.ascontiguousarray(rows).data)
-        self.written += len(rows)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from growreel.models.files import LoadedGenerator
+from growreel.models.header import read_header
+from growreel.reading.json_tree import parse_json
 
 SHOWN = {"format", "config", "plan", "position", "fps", "license"}
 """Entries of the header that have names of their own among the facts."""
@@ -16,8 +15,7 @@ SHOWN = {"format", "config", "plan", "position", "fps", "license"}
 
 def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
     """Return the facts of a model that was loaded from `path`, as plain values; `header` has what else was written into the file."""
-    with safe_open(path, framework="pt") as file:
-        header: dict[str, str] = file.metadata()
+    header = read_header(path).metadata
     generator, config = model.generator, model.config
     return {
         "kind": "model",
@@ -42,6 +40,6 @@ def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """An entry of a header, which is JSON or plain text."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text)
+    except ValueError:
         return text

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, Literal
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -23,13 +22,16 @@ from growreel.config import Config, from_dict, to_yaml
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
 from growreel.models import Generator, build_generator
+from growreel.models.header import CHECKSUM, FORMAT, METADATA, ModelHeader, packed_header, read_header
+from growreel.reading.json_tree import parse_json
+from growreel.reading.structure import Within, convert
+from growreel.reading.words import plain
+from growreel.reading.yaml_tree import parse_yaml
 from growreel.runtime.distributed import pick_device
 from growreel.runtime.durable import replacing
 
-FORMAT = "growreel-generator-2"
-FORMAT_WITHOUT_CHECKSUM = "growreel-generator-1"
-CHECKSUM = "sha256"
-MOST_HEADER_BYTES = 2**24
+MOST_STAGES = 100
+MOST_FPS = 1e6
 PRETRAINED = Path(str(resources.files("growreel"))) / "pretrained"
 
 
@@ -103,14 +105,14 @@ def write_model(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, 
     packed = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     length = int.from_bytes(packed[:8], "little")
     tree, values = json.loads(packed[8 : 8 + length]), memoryview(packed)[8 + length :]
-    tree["__metadata__"] = dict(header)
-    digest = hashlib.sha256(_packed_header(tree))
+    tree[METADATA] = dict(header)
+    digest = hashlib.sha256(packed_header(tree))
     digest.update(values)
-    tree["__metadata__"][CHECKSUM] = digest.hexdigest()
+    tree[METADATA][CHECKSUM] = digest.hexdigest()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            file.write(_packed_header(tree))
+            file.write(packed_header(tree))
             file.write(values)
     except OSError as error:
         raise GrowreelError(f"{path}: the model file could not be written ({error}); make room and run the same command") from error
@@ -138,89 +140,83 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> Load
             f"{path}: there is no such model file; give a .safetensors file, a run folder, or {' or '.join(pretrained_names())}"
         )
     header = read_header(path)
+    config, place, fps, data = _read_facts(path, header)
+    _check_network(path, config, header)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dict
     except (SafetensorError, OSError) as error:
-        raise GrowreelError(f"{path}: is not a growreel model file ({error}); give a .safetensors file from RUN/models") from error
-    missing = {"config", "position", "fps", "license"} - header.keys()
-    if missing:
-        raise GrowreelError(f"{path}: its header lacks {', '.join(sorted(missing))}; give a .safetensors file from RUN/models")
+        raise GrowreelError(f"{path}: is not a growreel model file ({plain(error)}); give a .safetensors file from RUN/models") from error
     spoilt = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
     if spoilt:
         raise GrowreelError(f"{path}: {spoilt[0]} has weights that are not finite; give an earlier model file")
-    try:
-        config = from_dict(yaml.safe_load(header["config"]), f"{path}: config")
-        position = json.loads(header["position"])
-        place = Position(int(position["stage"]), position["phase"], float(position["alpha"]))
-        clips_shown, fps, data = int(position["clips_shown"]), float(header["fps"]), tuple(json.loads(header.get("data", "[]")))
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GrowreelError(f"{path}: its header is damaged ({type(error).__name__}: {error}); give another model file") from error
     generator = build_generator(config)
-    try:
-        generator.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise GrowreelError(f"{path}: its weights do not fit its own configuration ({error})") from error
-    if not 0 <= place.stage < len(generator.plan.sizes):
-        raise GrowreelError(f"{path}: its header names stage {place.stage} of {len(generator.plan.sizes)}; give another model file")
+    generator.load_state_dict(tensors)
     return LoadedGenerator(
         generator=generator.to(device).eval().requires_grad_(False),
         config=config,
-        position=place,
-        clips_shown=clips_shown,
+        position=Position(place.stage, place.phase, place.alpha),
+        clips_shown=place.clips_shown,
         fps=fps,
-        license=header["license"],
+        license=header.metadata["license"],
         data=data,
         path=path,
     )
 
 
-def read_header(path: Path) -> dict[str, str]:
-    """The header of a model file, once the checksum in it has been compared with the contents of the whole file.
+@dataclass(frozen=True)
+class _Place:
+    """The entry `position`."""
 
-    Raises GrowreelError if the file cannot be read, is no model file of growreel, or its contents have another checksum. Files that
-    growreel 0.1 wrote have none.
+    clips_shown: Annotated[int, Within(0)]
+    stage: Annotated[int, Within(0, MOST_STAGES)]
+    phase: Literal["fade", "stable"]
+    alpha: Annotated[float, Within(0, 1)]
+
+
+def _read_facts(path: Path, header: ModelHeader) -> tuple[Config, _Place, float, tuple[dict[str, Any], ...]]:
+    """Configuration, place in the plan, frame rate and records of data in a header.
+
+    Raises GrowreelError naming the file and the entry that is wrong.
     """
+    texts = header.metadata
+    missing = {"config", "position", "fps", "license"} - texts.keys()
+    if missing:
+        raise GrowreelError(f"{path}: its header lacks {', '.join(sorted(missing))}; give a .safetensors file from RUN/models")
     try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > MOST_HEADER_BYTES:
-                raise ValueError(f"a header of {length:,} bytes")
-            packed = file.read(length)
-            tree = json.loads(packed)
-            header = tree.get("__metadata__", {})
-            name = header.get("format")
-            if name not in (FORMAT, FORMAT_WITHOUT_CHECKSUM):
-                raise GrowreelError(f"{path}: is a safetensors file of format {name!r}, not {FORMAT!r}; give one from RUN/models")
-            if name == FORMAT or CHECKSUM in header:
-                _check(path, tree, length.to_bytes(8, "little") + packed, file)
-    except OSError as error:
-        raise GrowreelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise GrowreelError(f"{path}: is not a growreel model file ({error}); give a .safetensors file from RUN/models") from error
-    return {str(key): str(value) for key, value in header.items()}
+        config = from_dict(parse_yaml(texts["config"]), "config")
+        if config.network.image_channels is None:
+            raise ValueError("config: network.image_channels is not said")
+        place: _Place = convert(parse_json(texts["position"]), _Place, "position")
+        if place.stage >= len(config.growth.plan().sizes):
+            raise ValueError(f"position: it names stage {place.stage} of {len(config.growth.plan().sizes)}")
+        data = parse_json(texts.get("data", "[]"))
+        if not isinstance(data, list) or not all(isinstance(record, dict) for record in data):
+            raise ValueError("data: is no list of records")
+        fps = convert(texts["fps"], Annotated[float, Within(1 / MOST_FPS, MOST_FPS)], "fps")
+    except (ValueError, RecursionError) as error:
+        raise GrowreelError(f"{path}: its header is damaged ({plain(error, 400)}); give another model file") from error
+    return config, place, fps, tuple(data)
 
 
-def _check(path: Path, tree: dict[str, Any], packed: bytes, rest: BinaryIO) -> None:
-    """Compare a file with the checksum in its header, which is of all but itself."""
-    header = dict(tree["__metadata__"])
-    expected = header.pop(CHECKSUM, None)
-    digest = hashlib.sha256(_packed_header({**tree, "__metadata__": header}))
-    while block := rest.read(2**20):
-        digest.update(block)
-    if digest.hexdigest() != expected or packed != _packed_header(tree):
-        raise GrowreelError(f"{path}: is damaged: its checksum is not that of its contents; restore it from a copy or give another file")
+def _check_network(path: Path, config: Config, header: ModelHeader) -> None:
+    """Compare the tensors of a file with those of the network that it describes, before either takes memory. Raises GrowreelError."""
+    try:
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in build_generator(config).state_dict().items()}
+    except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
+        raise GrowreelError(f"{path}: its configuration describes no network ({plain(error)}); give another model file") from error
+    shapes = {name: entry.shape for name, entry in header.tensors.items()}
+    if differing := sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name)):
+        name = differing[0]
+        raise GrowreelError(
+            f"{path}: its weights do not fit its own configuration ({plain(name)}: {_axes(shapes.get(name))} in the file, "
+            f"{_axes(expected.get(name))} as configured); give another model file"
+        )
 
 
-def _packed_header(tree: Mapping[str, Any]) -> bytes:
-    """The beginning of a safetensors file: length and JSON, in one order, padded so that the weights begin at a multiple of 8."""
-    ordered = {
-        "__metadata__": dict(sorted(tree["__metadata__"].items())),
-        **{name: tree[name] for name in sorted(tree) if name != "__metadata__"},
-    }
-    text = json.dumps(ordered, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+def _axes(shape: tuple[int, ...] | None) -> str:
+    return "none" if shape is None else "x".join(map(str, shape)) or "a number"
 
 
 def pretrained_names() -> list[str]:

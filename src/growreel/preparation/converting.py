@@ -14,6 +14,7 @@ from growreel.preparation.cutting import Box, ClipCutter, Fit
 from growreel.preparation.looking import reason_of
 from growreel.preparation.report import SourceRow
 from growreel.preparation.sources import Source
+from growreel.preparation.windows import grid_boxes
 from growreel.video.media import Colors, Findings, Picture, Shown
 
 Emit = Callable[[str, int, NDArray[np.uint8]], None]
@@ -32,6 +33,7 @@ class Cut:
     tiles: tuple[int, int] | None
     fps: float | None
     channel: int | None
+    grid: bool = False
 
 
 def convert(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], threads: int = 1) -> list[SourceRow]:
@@ -44,12 +46,11 @@ def convert(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], thre
         beat: called often: a sign of life.
         threads: for the decoder.
     """
+    if source.windows is not None or cut.grid:
+        return [_convert_windows(source, cut, emit, beat, threads)]
     grid = cut.tiles if cut.tiles and source.kind != "strip" else (1, 1)
     names = [source.name if grid == (1, 1) else f"{source.name}#r{r + 1}c{c + 1}" for r in range(grid[0]) for c in range(grid[1])]
-    cutters = [
-        ClipCutter(cut.size, frame_stride=cut.frame_stride, clip_stride=cut.clip_stride, fit=cut.fit, max_clips=cut.max_clips)
-        for _ in names
-    ]
+    cutters = [_cutter(cut) for _ in names]
     findings = Findings(alive=beat)
     for shown in _until_trouble(source, cut, findings, threads):
         boxes = _tiles_of(shown.picture, grid)
@@ -64,6 +65,46 @@ def convert(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], thre
             break
     rate = None if findings.timeless else cut.fps or findings.fps()
     return [_row(name, cutter, rate / cut.frame_stride if rate else None, findings) for name, cutter in zip(names, cutters, strict=True)]
+
+
+def _convert_windows(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], threads: int) -> SourceRow:
+    """Cut the wanted windows of a source, or a grid of them, and return its one row: clips of one film belong together in a split."""
+    findings = Findings(alive=beat)
+    cutters = [_cutter(cut) for _ in source.windows or ()]
+    begun: dict[int, int] = {}  # number of the first picture that a cutter was fed
+    frames = clips = 0
+    for shown in _until_trouble(source, cut, findings, threads):
+        number, frames = frames, frames + 1
+        if source.windows is not None:
+            wanted = [(place, each.box(shown.picture)) for place, each in enumerate(source.windows) if each.holds(number, shown.time)]
+        else:
+            boxes = grid_boxes(shown.picture, cut.size)
+            cutters = cutters or [_cutter(cut) for _ in boxes]
+            if len(boxes) != len(cutters):
+                findings.damage("its frames change shape, so that another number of windows would fit")
+                break
+            wanted = list(enumerate(boxes))
+        for place, box in wanted:
+            if box is None:
+                assert source.windows is not None
+                h, w = shown.picture.height, shown.picture.width
+                findings.note(f"the box of row {source.windows[place].row} lies outside of its frames of {h}x{w} (height x width)")
+                continue
+            first = begun.setdefault(place, number)
+            for start, clip in cutters[place].feed(shown.picture, shown.begins, box):
+                if clips != cut.max_clips:
+                    emit(source.name, first + start, clip)
+                    clips += 1
+        if clips == cut.max_clips:
+            break
+    rate = None if findings.timeless else cut.fps or findings.fps()
+    whole = max(cutters, key=lambda each: each.longest, default=_cutter(cut))
+    whole.clips, whole.frames = clips, frames
+    return _row(source.name, whole, rate / cut.frame_stride if rate else None, findings)
+
+
+def _cutter(cut: Cut) -> ClipCutter:
+    return ClipCutter(cut.size, frame_stride=cut.frame_stride, clip_stride=cut.clip_stride, fit=cut.fit, max_clips=cut.max_clips)
 
 
 def _until_trouble(source: Source, cut: Cut, findings: Findings, threads: int) -> Iterator[Shown]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,17 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from growreel.data.split import held_out_sources
 from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.preparation.boxes import read_boxes
 from growreel.preparation.converting import Cut, convert
 from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
+from growreel.preparation.drops import Drop, Sieve, digest_of_drops, read_drops
+from growreel.preparation.finishing import finish_store
+from growreel.preparation.listed import read_list
 from growreel.preparation.looking import Look
-from growreel.preparation.privacy import StoredNames
-from growreel.preparation.report import PrepareReport, SourceRow, store_rate
+from growreel.preparation.merging import Shard, digest_of_sources, finish_part
+from growreel.preparation.privacy import StoredNames, anonymous_name
+from growreel.preparation.report import PrepareReport, SourceRow
 from growreel.preparation.sources import Found, LookAll, Source, find_sources, look_here
 from growreel.preparation.worker import Converted, ConvertTask, LookTask
 from growreel.ranges import check_range
@@ -70,10 +76,14 @@ def prepare(
     channel: int | None = None,
     holdout: float | None = None,
     anonymous: bool = False,
+    crop: str | os.PathLike[str] = "center",
+    only: str | os.PathLike[str] | None = None,
+    shard: Shard | None = None,
     workers: int | None = None,
     time_limit: float = TIME_LIMIT,
     overwrite: bool = False,
     progress: bool = True,
+    drop: str | os.PathLike[str] | None = None,
 ) -> PrepareReport:
     """Cut every source below a folder into clips and write them as a clip store.
 
@@ -97,10 +107,15 @@ def prepare(
         holdout: share of the clips to keep from training, above 0 and at most 0.9, in whole sources (`data.split`). They are in the store;
             training leaves them out, and evaluation measures against the others unless it is told otherwise.
         anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
+        crop: `center`; `grid` for several windows, side by side, of frames that are longer than the clips' shape; or the path of a CSV file
+            of boxes (`boxes.read_boxes`). Clips of all windows of a video have its name.
+        only: a file that names the videos to take, and their labels if it has any (`listed.read_list`).
+        shard: take only this part of the sources, and write a part for `merging.merge`.
         workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
         time_limit: seconds without a new frame after which a source is given up (not with `workers` 0).
         overwrite: replace an older store.
         progress: show a bar, if the output is a terminal.
+        drop: a list of clips to leave out, as the viewer writes it (see `preparation.drops`); they are named by source and first frame.
 
     Raises:
         GrowreelError: for an argument out of range, a missing or empty source, a store that is in the way, or a full disk.
@@ -125,7 +140,12 @@ def prepare(
         raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     _check_apart(source, store)
     check_destination(store, overwrite)
-    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel)
+    drops = frozenset[Drop]() if drop is None else read_drops(Path(drop))
+    boxes = None if crop in ("center", "grid") else read_boxes(Path(crop))
+    listed = None if only is None else read_list(Path(only))
+    if crop != "center" and tiles:
+        raise GrowreelError(f"--crop {crop}: does not go with --tiles; leave one out")
+    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel, grid=crop == "grid")
     options = _Options(
         source=None if anonymous else source.resolve().name,
         size=str(size),
@@ -147,29 +167,47 @@ def prepare(
         exclude = {store.resolve(), partial_path(store).resolve()}
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
+        sources, kept_options = found.sources, asdict(options)
+        if listed is not None:
+            sources, without = listed.select(sources)
+            found.skips.extend(without)
+        if boxes is not None:
+            sources, without = boxes.select(sources)
+            found.skips.extend(without)
+        if listed is not None:
+            kept_options["list"] = _stored_digest(listed.sha256, sources, anonymous)
+        if crop != "center":
+            kept_options["crop"] = f"boxes {_stored_digest(boxes.sha256, sources, anonymous)}" if boxes else "grid"
+        if drops:
+            kept_options["drop"] = digest_of_drops(drops)
+        if shard is not None:
+            whole = digest_of_sources(sources)
+            sources = sources[shard.number - 1 :: shard.count]
+            kept_options["shard"] = str(shard)
         writer = stack.enter_context(
-            StoreWriter(store, size, colors, options=asdict(options), origin=str(source.resolve()), overwrite=overwrite)
+            StoreWriter(store, size, colors, options=kept_options, origin=str(source.resolve()), overwrite=overwrite)
         )
-        rows = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
-        for more in tqdm(
-            _all_converted(found.sources, cut, writer, crew, anonymous),
-            total=len(found.sources),
+        skips = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
+        converted = list[list[SourceRow]]()
+        for rows in tqdm(
+            _all_converted(sources, cut, writer, crew, anonymous, drops),
+            total=len(sources),
             unit="source",
             desc="prepare",
             disable=None if progress else True,
         ):
-            rows += more
-        if writer.clip_count == 0:
-            writer.discard()
-            return PrepareReport(None, 0, tuple(rows))
-        if holdout is not None:
-            held_out_sources(writer.sources(), holdout)
-        rate, notes = store_rate(rows)
-        skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
-        if anonymous:  # a reason may name files too
-            skipped = [(f"source {number}", "not kept") for number in range(1, len(skipped) + 1)]
-        writer.finish(fps=rate, skipped=skipped)
-        return PrepareReport(store, writer.clip_count, tuple(rows), notes)
+            converted.append(rows)
+        if shard is not None:
+            return finish_part(writer, shard, whole, skips, converted, anonymous=anonymous)
+        return finish_store(writer, [*skips, *itertools.chain(*converted)], anonymous=anonymous)
+
+
+def _stored_digest(digest: str, sources: Sequence[Source], anonymous: bool) -> str:
+    """The digest of a list that names sources, as the index may hold it. An anonymous one cannot be confirmed by a guess at the names: it
+    needs the films."""
+    if not anonymous:
+        return digest
+    return hashlib.sha256("|".join([digest, *map(anonymous_name, sources)]).encode()).hexdigest()
 
 
 def _looking_with(crew: Crew | None) -> LookAll:
@@ -193,7 +231,7 @@ def _looking_with(crew: Crew | None) -> LookAll:
 
 
 def _all_converted(
-    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool
+    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool, drops: frozenset[Drop]
 ) -> Iterator[list[SourceRow]]:
     """Write the clips of all sources in their order; yield the rows of each. Sources that an earlier call has finished come first."""
     contents = [each.content_key() for each in sources]
@@ -201,26 +239,31 @@ def _all_converted(
     for rows in earlier:
         yield [SourceRow(**row) for row in rows]
     rest = list(zip(sources, contents, strict=True))[len(earlier) :]
-    for (each, content), rows in zip(rest, _converted([each for each, _ in rest], cut, writer, crew, anonymous), strict=True):
+    for (each, content), rows in zip(rest, _converted([each for each, _ in rest], cut, writer, crew, anonymous, drops), strict=True):
         writer.finish_source(each.name, [asdict(row) for row in rows], content)
         yield rows
 
 
-def _converted(sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool) -> Iterator[list[SourceRow]]:
+def _converted(
+    sources: Sequence[Source], cut: Cut, writer: StoreWriter, crew: Crew | None, anonymous: bool, drops: frozenset[Drop]
+) -> Iterator[list[SourceRow]]:
     """Append the clips of each source in turn, wherever they are cut, and yield its rows."""
     if crew is None:
         for each in sources:
-            names = StoredNames(each, anonymous)
+            names, sieve = StoredNames(each, anonymous), Sieve(drops)
 
-            def emit(name: str, start: int, clip: NDArray[np.uint8], each: Source = each, names: StoredNames = names) -> None:
-                writer.append(clip, source=names.of(name), frame=start, label=each.label)
+            def emit(
+                name: str, start: int, clip: NDArray[np.uint8], each: Source = each, names: StoredNames = names, sieve: Sieve = sieve
+            ) -> None:
+                if sieve.lets_pass(name, names.of(name), start):
+                    writer.append(clip, source=names.of(name), frame=start, label=each.label)
 
-            yield convert(each, cut, emit, lambda: None)
+            yield sieve.correct(convert(each, cut, emit, lambda: None))
         return
     shutil.rmtree(writer.spool, ignore_errors=True)  # of a call that was killed
     writer.spool.mkdir()
     threads = max(1, crew.workers // max(1, len(sources)))
-    tasks = [ConvertTask(each, cut, writer.spool / f"{number}.clips", threads, anonymous) for number, each in enumerate(sources)]
+    tasks = [ConvertTask(each, cut, writer.spool / f"{number}.clips", threads, anonymous, drops) for number, each in enumerate(sources)]
     for each, task, result in zip(sources, tasks, crew.run(tasks), strict=True):
         if isinstance(result, DiskTrouble):
             writer.trouble(result.error)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from growreel.errors import GrowreelError
 from growreel.preparation.folders import arrange, natural_key
 from growreel.preparation.looking import Look, look, reason_of
+from growreel.preparation.windows import Window
 from growreel.video.archives import MediaFile
 from growreel.video.arrays import ArrayPart
 from growreel.video.media import Colors, Findings, Frame, Shown, StillPicture
@@ -38,6 +39,7 @@ class Source:
         begins: places in `files` that do not follow on the one before.
         deep: its images have 16 bits.
         part: of an array file.
+        windows: the parts of it that are wanted (`boxes`); None for all of it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Source:
     begins: frozenset[int] = frozenset()
     deep: bool = False
     part: ArrayPart | None = None
+    windows: tuple[Window, ...] | None = None
 
     def pictures(
         self, colors: Colors, findings: Findings, *, fps: float | None = None, channel: int | None = None, threads: int = 1

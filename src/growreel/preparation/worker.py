@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from growreel.data.pyramid import pyramid
 from growreel.preparation.converting import Cut, convert
+from growreel.preparation.drops import Drop, Sieve
 from growreel.preparation.looking import Look, look
 from growreel.preparation.privacy import StoredNames
 from growreel.preparation.report import SourceRow
@@ -64,18 +65,20 @@ class ConvertTask:
     spool: Path
     threads: int
     anonymous: bool
+    drops: frozenset[Drop] = frozenset()
 
     def run(self, beat: Any) -> Converted:
         clips = list[tuple[str, int]]()
-        names = StoredNames(self.source, self.anonymous)
+        names, sieve = StoredNames(self.source, self.anonymous), Sieve(self.drops)
         with _Spool(self.spool) as spool:
 
             def emit(name: str, start: int, clip: NDArray[np.uint8]) -> None:
-                spool.write(clip)
-                clips.append((names.of(name), start))
+                if sieve.lets_pass(name, names.of(name), start):
+                    spool.write(clip)
+                    clips.append((names.of(name), start))
 
             rows = convert(self.source, self.cut, emit, beat, self.threads)
-        return Converted(tuple(rows), tuple(clips))
+        return Converted(tuple(sieve.correct(rows)), tuple(clips))
 
 
 class SpoolError(Exception):

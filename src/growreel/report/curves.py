@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
+from growreel.models.files import load_generator
 from growreel.report.chart import Band, Chart, Series, draw
 from growreel.report.folder import Run
 from growreel.report.words import times
@@ -128,20 +128,21 @@ def speed_charts(runs: Sequence[Run]) -> list[Chart]:
 
 
 def weight_chart(run: Run) -> Chart | None:
-    """Root mean square of the averaged generator's weights, block by block, over the saved models."""
+    """Root mean square of the averaged generator's weights, block by block, over the saved models.
+
+    Raises GrowreelError naming a model that is damaged.
+    """
     steps = np.linspace(0, len(run.models) - 1, min(MOST_MODELS, len(run.models))).round().astype(int)
     shown = [list(run.models.items())[k] for k in dict.fromkeys(steps.tolist())]
     rows: dict[str, list[tuple[float, float]]] = {}
     for clips, path in shown:
-        with safe_open(path, framework="np") as file:
-            squares: dict[str, list[float]] = {}
-            for name in file.keys():  # noqa: SIM118 - safe_open is no dict
-                block = _block(name)
-                if block is not None and name.endswith("weight"):
-                    tensor = file.get_tensor(name)
-                    entry = squares.setdefault(block, [0.0, 0.0])
-                    entry[0] += float(np.square(tensor, dtype=np.float64).sum())
-                    entry[1] += tensor.size
+        squares: dict[str, list[float]] = {}
+        for name, tensor in load_generator(path).generator.state_dict().items():
+            block = _block(name)
+            if block is not None and name.endswith("weight"):
+                entry = squares.setdefault(block, [0.0, 0.0])
+                entry[0] += float(tensor.double().square().sum())
+                entry[1] += tensor.numel()
         for block, (total, size) in squares.items():
             rows.setdefault(block, []).append((clips, (total / size) ** 0.5))
     starts = {str(size): run.plan.start(i) for i, size in enumerate(run.plan.sizes)}

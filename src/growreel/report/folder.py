@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,13 @@ from growreel.config import Config, load_config
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
+from growreel.reading.files import read_file
+from growreel.reading.json_tree import parse_json
 from growreel.training.run_folder import RunFolder
 from growreel.training.stats import read_lines, seconds_trained
 
+MOST_BYTES = 2**24
+"""Of a card."""
 CARD_FORMAT = "growreel-metric-card-1"
 
 
@@ -114,8 +117,8 @@ def _numbered(folder: Path, suffix: str) -> dict[int, Path]:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        tree = parse_json(read_file(path, MOST_BYTES))
+    except ValueError:  # GrowreelError is one
         return None
     return tree if isinstance(tree, dict) else None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from growreel.errors import GrowreelError
+from growreel.reading.faults import why
 
 PARTIAL = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.partial")
 REPLACED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.replaced")
@@ -31,9 +32,7 @@ def writing(path: Path, intact: str = "nothing else was touched") -> Iterator[No
     try:
         yield
     except OSError as error:
-        raise GrowreelError(
-            f"{path}: cannot be written ({error.strerror or error}); {intact}; make room or choose another place"
-        ) from error
+        raise GrowreelError(f"{path}: cannot be written ({why(error)}); {intact}; make room or choose another place") from error
 
 
 @contextmanager

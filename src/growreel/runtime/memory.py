@@ -9,12 +9,49 @@ from pathlib import Path
 
 import torch
 
+from growreel.reading.faults import MEMORY, fault_of
+
 try:
     import resource
 except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory did not suffice, of a card or of the host."""
+    return isinstance(error, torch.OutOfMemoryError) or fault_of(error) == MEMORY
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that a process could still take: of the card, or of the host within the limits of its container; 0 where nothing tells."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min([size for size in (_system("MemAvailable"), _container_room()) if size], default=0)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of the card or of the host; 0 where nothing tells."""
+    return int(torch.cuda.mem_get_info(device)[1]) if device.type == "cuda" else _system("MemTotal")
+
+
+def _system(name: str) -> int:
+    try:
+        rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        return next(int(row[1]) * 1024 for row in rows if row[0] == f"{name}:")
+    except (OSError, StopIteration):
+        return 0
+
+
+def _container_room() -> int:
+    """What a control group leaves, of either version; 0 for no limit."""
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        with suppress(OSError, ValueError):
+            folder = Path("/sys/fs/cgroup")
+            most = int((folder / limit).read_text(encoding="ascii"))
+            return max(1, most - int((folder / used).read_text(encoding="ascii"))) if most < 2**60 else 0
+    return 0
 
 
 def keep_freed_memory() -> None:

@@ -71,6 +71,10 @@ class Watchdog:
         self.thread = threading.Thread(target=self._watch, name="growreel watchdog", daemon=True)
         self.thread.start()
 
+    def has_moved(self) -> None:
+        """This process is well, though its stack may look as before."""
+        self.moved = time.monotonic()
+
     def stop(self) -> None:
         """End the thread, and tell the others that no more will be heard of this process."""
         self.stopping.set()

@@ -14,25 +14,53 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
-import pickle
+import re
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Annotated, Any, cast
 
 import torch
 
 from growreel.errors import GrowreelError
+from growreel.reading.faults import fault_of, why
+from growreel.reading.files import open_file
+from growreel.reading.json_tree import parse_json
+from growreel.reading.structure import StructureError, Within, convert
+from growreel.reading.words import plain, shown
 from growreel.runtime.durable import remove_folder, replacing, replacing_folder, writing
+from growreel.runtime.torch_archive import load_archive
 
 STATE_FILE = "state.pt"
 STATISTICS_FILE = "statistics.jsonl"
 MANIFEST_FILE = "checkpoint.json"
 FORMAT = "growreel-checkpoint-2"
+
+
+MOST_MANIFEST_BYTES = 2**20
+MADE = re.compile(r"(models|samples)/\d{1,20}\.(safetensors|webp)", re.ASCII)
+"""The files that are made from a checkpoint; a name that leads elsewhere is not followed."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Length and checksum of a file."""
+
+    bytes: Annotated[int, Within(0)]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `checkpoint.json` says; see the beginning of this file."""
+
+    format: str
+    files: dict[str, FileFacts]
+    model: dict[str, str] | None
+    made: dict[str, str]
+    sha256: str
 
 
 class DamagedCheckpoint(Exception):
@@ -124,15 +152,15 @@ def newest_checkpoint(run: Path, report: Callable[[str], None], check: Callable[
             if checkpoint.state["clips_shown"] != int(path.name):
                 raise DamagedCheckpoint(f"it holds the state at {checkpoint.state['clips_shown']} clips")
             check(checkpoint.state)
-        except DamagedCheckpoint as reason:
-            damaged.append((path, str(reason)))
+        except DamagedCheckpoint as error:
+            damaged.append((path, str(error)))
             continue
-        for bad, why in damaged:
+        for bad, reason in damaged:
             aside = bad.with_name(f"{bad.name}.damaged")
             shutil.rmtree(aside, ignore_errors=True)
             with writing(aside, f"checkpoint {path.name} is whole"):
                 bad.rename(aside)
-            report(f"checkpoint {bad} is damaged ({why}); kept as {aside.name}, falling back to {path.name}")
+            report(f"checkpoint {bad} is damaged ({reason}); kept as {aside.name}, falling back to {path.name}")
         return checkpoint
     if damaged:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in damaged)
@@ -152,23 +180,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
         packed = _read(path / STATE_FILE)
         manifest = _manifest(path)
         if manifest is None:
-            _check_archive(packed)
             statistics = None
         else:
             _compare(STATE_FILE, packed, manifest)
             text = _read(path / STATISTICS_FILE)
             _compare(STATISTICS_FILE, text, manifest)
-            statistics = text.decode()
+            statistics = text.decode(errors="replace")
         state = _unpack(packed)
     except (OSError, MemoryError, RuntimeError) as error:
-        what = error.strerror if isinstance(error, OSError) else str(error) or "too little memory"
+        what = fault_of(error) or (why(error) if isinstance(error, OSError) else plain(error))
         raise GrowreelError(f"{path}: the checkpoint cannot be read ({what}); nothing was changed; see to that, or move it away") from error
     if manifest is None:
         if "format" in state:
             raise DamagedCheckpoint(f"{MANIFEST_FILE} is missing")
         return Checkpoint(path, state)
     state.pop("format", None)
-    return Checkpoint(path, state, statistics, manifest["model"], manifest["made"])
+    return Checkpoint(path, state, statistics, manifest.model, manifest.made)
 
 
 def made_by(path: Path) -> dict[str, str]:
@@ -177,7 +204,7 @@ def made_by(path: Path) -> dict[str, str]:
         manifest = _manifest(path)
     except (DamagedCheckpoint, OSError):
         return {}
-    return {} if manifest is None else dict(manifest["made"])
+    return {} if manifest is None else dict(manifest.made)
 
 
 class _Counted:
@@ -204,28 +231,41 @@ def _facts(data: bytes) -> dict[str, Any]:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        with open_file(file) as stream:
+            return stream.read()
     except FileNotFoundError as error:
         raise DamagedCheckpoint(f"{file.name} is missing") from error
+    except GrowreelError as error:  # a pipe or a folder
+        raise DamagedCheckpoint(f"{file.name} is no file") from error
 
 
-def _manifest(path: Path) -> dict[str, Any] | None:
+def _manifest(path: Path) -> Manifest | None:
     """`checkpoint.json`, or None where there is none."""
-    try:
-        text = (path / MANIFEST_FILE).read_bytes()
-    except FileNotFoundError:
+    if not (path / MANIFEST_FILE).exists():
         return None
+    text = _read(path / MANIFEST_FILE)
+    if len(text) > MOST_MANIFEST_BYTES:
+        raise DamagedCheckpoint(f"{MANIFEST_FILE}: has {len(text):,} bytes")
     try:
-        manifest = json.loads(text)
+        manifest = parse_json(text)
         intact = _signed({name: value for name, value in manifest.items() if name != "sha256"}) == text
     except (ValueError, AttributeError, RecursionError):
         intact = False
     if not intact:
         raise DamagedCheckpoint(f"{MANIFEST_FILE}: its checksum is not that of its contents")
-    if manifest["format"] != FORMAT:
-        raise GrowreelError(f"{path}: is a checkpoint of format {manifest['format']!r}, this growreel reads {FORMAT}; update growreel")
-    whole: dict[str, Any] = manifest
-    return whole
+    if manifest.get("format") != FORMAT:
+        raise GrowreelError(
+            f"{path}: is a checkpoint of format {shown(manifest.get('format'))}, this growreel reads {FORMAT}; update growreel"
+        )
+    try:
+        checked: Manifest = convert(manifest, Manifest, MANIFEST_FILE)
+    except StructureError as error:
+        raise DamagedCheckpoint(str(error)) from error
+    if not {STATE_FILE, STATISTICS_FILE} <= checked.files.keys():
+        raise DamagedCheckpoint(f"{MANIFEST_FILE}: does not speak of {STATE_FILE} and {STATISTICS_FILE}")
+    if stray := sorted(name for name in checked.made if not MADE.fullmatch(name)):
+        raise DamagedCheckpoint(f"{MANIFEST_FILE}: {shown(stray[0])} is no file that a run makes")
+    return checked
 
 
 def _signed(manifest: Mapping[str, Any]) -> bytes:
@@ -234,36 +274,19 @@ def _signed(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps({**manifest, "sha256": digest}, indent=1) + "\n").encode()
 
 
-def _compare(name: str, data: bytes, manifest: Mapping[str, Any]) -> None:
-    expected = manifest["files"][name]
-    if expected["bytes"] != len(data):
-        raise DamagedCheckpoint(f"{name}: has {len(data):,} bytes instead of {expected['bytes']:,}")
-    if expected != _facts(data):
+def _compare(name: str, data: bytes, manifest: Manifest) -> None:
+    expected = manifest.files[name]
+    if expected.bytes != len(data):
+        raise DamagedCheckpoint(f"{name}: has {len(data):,} bytes instead of {expected.bytes:,}")
+    if dataclasses.asdict(expected) != _facts(data):
         raise DamagedCheckpoint(f"{name}: its checksum is not that of its contents")
-
-
-def _check_archive(packed: bytes) -> None:
-    """Compare the parts of a `state.pt` that has no checksum beside it with the check sums inside, which PyTorch does not look at."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            bad = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
-        raise DamagedCheckpoint(f"{STATE_FILE} is cut short or damaged ({error})") from error
-    if bad is not None:
-        raise DamagedCheckpoint(f"{STATE_FILE}: {bad} is damaged")
 
 
 def _unpack(packed: bytes) -> dict[str, Any]:
     try:
-        state = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise DamagedCheckpoint(
-            f"{STATE_FILE} is no checkpoint ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
-    except RuntimeError as error:
-        if "PytorchStreamReader" not in str(error):  # the allocator, say: the file may be whole
-            raise
-        raise DamagedCheckpoint(f"{STATE_FILE} is no checkpoint ({str(error).splitlines()[0]})") from error
-    if not isinstance(state, dict) or not isinstance(state.get("clips_shown"), int):
+        state = load_archive(packed)
+    except ValueError as error:
+        raise DamagedCheckpoint(f"{STATE_FILE}: {error}") from error
+    if not isinstance(state, dict) or type(state.get("clips_shown")) is not int:
         raise DamagedCheckpoint(f"{STATE_FILE} is no checkpoint (it does not say how many clips were shown)")
     return state

@@ -1,4 +1,4 @@
-"""Whether a configuration and a store may go on in a run that was begun with others."""
+"""Whether a configuration fits its store and the number of processes, and may go on in a run that was begun with others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import torch
 
 from growreel.config import Config, changed_settings, idle_settings
 from growreel.data.record import DataRecord
+from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
+from growreel.growth import GrowthPlan
 from growreel.losses import build_loss
 from growreel.models import build_discriminator, build_generator
+from growreel.models.layers import group_of
+from growreel.runtime import distributed
 
 MAY_CHANGE = {
     "clips",
@@ -31,6 +35,26 @@ MAY_CHANGE = {
     "watchdog_seconds",
 }
 """Fields of `training` that may differ when a run is resumed: they do not change what is learnt."""
+
+
+def check_plan(plan: GrowthPlan, store: ClipStore) -> None:
+    """Find out before the first step what would stop a later one. Raises GrowreelError with the stage and what to change."""
+    for stage in plan.stages:
+        store.level_for(stage.size)
+        if stage.minibatch % distributed.world_size():
+            raise GrowreelError(
+                f"stage {stage.size}: minibatch {stage.minibatch} does not divide over {distributed.world_size()} processes; "
+                "set --growth.minibatch to a multiple"
+            )
+        share = stage.minibatch // distributed.world_size()
+        if group_of(share) != group_of(stage.minibatch):
+            raise GrowreelError(
+                f"stage {stage.size}: minibatch {stage.minibatch} on {distributed.world_size()} processes leaves {share} for each, and "
+                f"the minibatch deviation would compare {group_of(share)} instead of {group_of(stage.minibatch)}: another discriminator. "
+                f"Set --growth.minibatch to a multiple of {4 * distributed.world_size()}, or use fewer processes"
+            )
+        if stage.microbatch is not None and stage.microbatch < share and share % stage.microbatch:
+            raise GrowreelError(f"stage {stage.size}: microbatch {stage.microbatch} does not divide the {share} clips of each process")
 
 
 def check_settings(run: Path, before: Config, now: Config, allowed: bool) -> None:

@@ -7,18 +7,17 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from growreel.bench.fit import check_memory
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
 from growreel.data.record import DataRecord
 from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
-from growreel.growth import GrowthPlan, Position
+from growreel.growth import Position
 from growreel.models.files import model_header, write_model
-from growreel.models.layers import group_of
 from growreel.recipe import recipe_in_training
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
@@ -29,18 +28,20 @@ from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.budget import within_hours
 from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
-from growreel.training.diagnosis import diagnose
+from growreel.training.checkup import Checkup
+from growreel.training.compatibility import check_plan
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
+from growreel.training.listening import Listener
 from growreel.training.progress import Progress
 from growreel.training.refresh import refresh_report
+from growreel.training.requests import Request
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.saved_state import check_saved
 from growreel.training.state import TrainingState
 from growreel.training.stats import RunningMeans, append_line, read_lines
-from growreel.training.step import fade_real, train_step
-from growreel.training.vitals import Vitals
+from growreel.training.step import train_step
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class TrainResult:
     Attributes:
         clips_shown: real clips shown so far, over all calls.
         signal: what stopped it, if it did not reach its end.
+        told_to_stop: whether it was `growreel tell` that stopped it.
         is_first_process: whether this process is the one that speaks for all.
         peak_memory: most bytes that this process held in this call; on a card, that tensors held.
     """
@@ -58,6 +60,7 @@ class TrainResult:
     signal: signal.Signals | None
     is_first_process: bool
     peak_memory: int
+    told_to_stop: bool = False
 
 
 def train(
@@ -96,11 +99,12 @@ def train(
         stack.enter_context(distributed.process_group(device, config.training.watchdog_seconds))
         store, run = stack.enter_context(ClipStore.open(store_path)), RunFolder(run_path)
         config = resolve_config(config, store.channels, store_path, device, run)
-        _check_fit(config.growth.plan(), store)
+        check_plan(config.growth.plan(), store)
         times, said = None, ""
         if hours is not None:
             config, times, said = within_hours(config, hours, device, run)
         plan = config.growth.plan()
+        check_memory(config, device)
         state = TrainingState(config, device)
         if distributed.rank() == 0:
             allowed = {"allow_config_change": allow_config_change, "allow_data_change": allow_data_change}
@@ -121,26 +125,6 @@ def train(
         return _Loop(run, config, state, batches, store, shown).run_to_end()
 
 
-def _check_fit(plan: GrowthPlan, store: ClipStore) -> None:
-    """Find out before the first step what would stop a later one."""
-    for stage in plan.stages:
-        store.level_for(stage.size)
-        if stage.minibatch % distributed.world_size():
-            raise GrowreelError(
-                f"stage {stage.size}: minibatch {stage.minibatch} does not divide over {distributed.world_size()} processes; "
-                "set --growth.minibatch to a multiple"
-            )
-        share = stage.minibatch // distributed.world_size()
-        if group_of(share) != group_of(stage.minibatch):
-            raise GrowreelError(
-                f"stage {stage.size}: minibatch {stage.minibatch} on {distributed.world_size()} processes leaves {share} for each, and "
-                f"the minibatch deviation would compare {group_of(share)} instead of {group_of(stage.minibatch)}: another discriminator. "
-                f"Set --growth.minibatch to a multiple of {4 * distributed.world_size()}, or use fewer processes"
-            )
-        if stage.microbatch is not None and stage.microbatch < share and share % stage.microbatch:
-            raise GrowreelError(f"stage {stage.size}: microbatch {stage.microbatch} does not divide the {share} clips of each process")
-
-
 class _Loop:
     """One call of `train`: what happens before, between and after steps, top to bottom in `run_to_end`."""
 
@@ -159,9 +143,9 @@ class _Loop:
         self.progress = progress
         self.since = (time.perf_counter(), 0)
         self.saved_at: int | None = None
-        self.vitals = Vitals(config, batches, lambda clips: fade_real(clips, state, state.position)) if self.is_first else None
-        self.lines: list[dict[str, Any]] = []
-        self.found: set[tuple[str, str]] = set()
+        self.checkup = Checkup(config, state, batches, progress.warn) if self.is_first else None
+        self.listener = Listener(run.path, self.is_first)
+        self.told_to_stop = False
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
     def run_to_end(self) -> TrainResult:
@@ -174,40 +158,71 @@ class _Loop:
             else:
                 self._save_checkpoint()  # so that a rollback always finds one
             self._restart_clock()
-            while self.state.clips_shown < self.total:
-                before = self.state.clips_shown
-                try:
-                    stop = self._step(caught)
-                    self._maintain(before)
-                    if stop:
-                        self._save_checkpoint()
-                        break
-                except Diverged as reason:
-                    self._roll_back(reason)
+            with self.listener.open(self.state.clips_shown):
+                self._train(caught)
         stopped_by = caught[0] if caught and self.state.clips_shown < self.total else None
-        return TrainResult(self.state.clips_shown, stopped_by, self.is_first, peak_memory(self.state.device))
+        return TrainResult(self.state.clips_shown, stopped_by, self.is_first, peak_memory(self.state.device), self.told_to_stop)
 
-    def _step(self, caught: list[signal.Signals]) -> bool:
-        """Train both networks; say whether a process was asked to stop."""
+    def _train(self, caught: list[signal.Signals]) -> None:
+        while self.state.clips_shown < self.total:
+            before = self.state.clips_shown
+            try:
+                stop, asked = self._step(caught)
+                self._maintain(before)
+                if stop:
+                    self._save_checkpoint()
+                    break
+                if asked and self._attend(caught):
+                    break
+            except Diverged as reason:
+                self._roll_back(reason)
+
+    def _step(self, caught: list[signal.Signals]) -> tuple[bool, bool]:
+        """Train both networks; say whether a process was asked to stop, and whether a request waits."""
         state, position = self.state, self.state.position
         stage = state.plan.stages[position.stage]
         self.progress.step_begins()
         state.prepare_optimizers(position)
         scalars = train_step(state, self.batches, position, self.config, self.execution)
-        flag = scalars.values.new_full((1,), float(bool(caught)))  # with the others, so that all processes take the same branch
-        values = distributed.mean(torch.cat([scalars.values, flag]))
-        stop = self._look_at(self.scalars.put((*scalars.names, "stop"), values))
+        flags = scalars.values.new_tensor([bool(caught), self.listener.is_asked()])  # with the others, so that all take the same branch
+        values = distributed.mean(torch.cat([scalars.values, flags]))
+        told = self._look_at(self.scalars.put((*scalars.names, "stop", "asked"), values))
         self.progress.stepped(position, state.clips_shown, stage.minibatch * self.training.critic_steps, self.latest)
-        return stop
+        return told
 
-    def _look_at(self, rows: list[NamedValues]) -> bool:
-        """Check and average what steps told; say whether a process was asked to stop. Raises Diverged."""
-        stop = False
-        for *values, (_, flag) in rows:
+    def _look_at(self, rows: list[NamedValues]) -> tuple[bool, bool]:
+        """Check and average what steps told; say whether a process was asked to stop, and whether a request waits. Raises Diverged."""
+        stop = asked = False
+        for *values, (_, stop_flag), (_, asked_flag) in rows:
             check_step(values, self.training.explosion_limit)
             self.means.add(values)
             self.latest = dict(values)
-            stop = stop or flag > 0
+            stop, asked = stop or stop_flag > 0, asked or asked_flag > 0
+        return stop, asked
+
+    def _attend(self, caught: list[signal.Signals]) -> bool:
+        """Do what `growreel tell` asks; say whether to stop. The time that it takes does not count as training."""
+        began = time.perf_counter()
+
+        def sample(request: Request) -> str:
+            self._write_samples(raw=request.raw)
+            return f"wrote {self._sample_file(request.raw).relative_to(self.run.path)}"
+
+        def save(request: Request | None = None) -> str:
+            self._look_at(self.scalars.take_all())
+            self._save_checkpoint()
+            return f"wrote checkpoint and model {self.state.clips_shown:09d}"
+
+        def stopped() -> bool:
+            return bool(distributed.mean(torch.tensor([float(bool(caught))], device=self.state.device)) > 0)
+
+        clips = self.state.clips_shown
+        stop = self.listener.attend(clips, {"sample": sample, "save": save}, stopped)
+        if stop:
+            save()
+        self.told_to_stop = stop and not caught
+        self.since = (self.since[0] + time.perf_counter() - began, self.since[1])
+        self.progress.held()
         return stop
 
     def _maintain(self, before: int) -> None:
@@ -245,22 +260,11 @@ class _Loop:
             "peak_memory_bytes": peak_memory(self.state.device),
             "time": time.time(),
         }
-        if self.vitals is not None:
-            line |= self.vitals(self.state)
-            self._look_at_health(line)
+        if self.checkup is not None:
+            line = self.checkup(line)
             append_line(self.run.stats, line)
         self.progress.statistics(line)
-
-    def _look_at_health(self, line: dict[str, Any]) -> None:
-        """Write into a line what its run suffers from, and warn of it once for a stage."""
-        self.lines.append(line)
-        findings = diagnose(self.lines, self.config)
-        if findings:
-            line["health"] = [finding.sickness for finding in findings]
-        for finding in findings:
-            if (finding.sickness, line["stage"]) not in self.found:
-                self.found.add((finding.sickness, line["stage"]))
-                self.progress.warn(finding.text)
+        self.listener.say_state(clips, self.progress.seconds_left(clips))
 
     def _evaluate(self, evaluation: StageEvaluation) -> None:
         """All processes take part, so none waits for another; the time it takes does not count as training."""
@@ -270,16 +274,17 @@ class _Loop:
             stage = self.state.plan.sizes[self.state.position.stage]
             append_line(self.run.stats, {"clips": self.state.clips_shown, "stage": str(stage), **measured, "time": time.time()})
 
-    def _write_samples(self) -> None:
+    def _write_samples(self, raw: bool = False) -> None:
+        """Write the grid of the fixed seeds, of the averaged generator or, `raw`, of the one that is being trained."""
         if not self.is_first:
             return
         seeds, shown = range(self.training.sample_count), self.state.clips_shown
-        clips = clips_of_seeds(self.state.ema, self.state.position, seeds)
-        recipe = recipe_in_training(self.state.plan, shown, seeds, self._fps())
-        write_samples(self._sample_file(), clips, seeds, fps=self._fps(), recipe=recipe)
+        clips = clips_of_seeds(self.state.generator if raw else self.state.ema, self.state.position, seeds)
+        recipe = None if raw else recipe_in_training(self.state.plan, shown, seeds, self._fps())  # no model file will have these weights
+        write_samples(self._sample_file(raw), clips, seeds, fps=self._fps(), recipe=recipe)
 
-    def _sample_file(self) -> Path:
-        return self.run.samples / f"{self.state.clips_shown:09d}.webp"
+    def _sample_file(self, raw: bool = False) -> Path:
+        return self.run.samples / f"{self.state.clips_shown:09d}{'-raw' if raw else ''}.webp"
 
     def _save_checkpoint(self) -> None:
         """Write model file and checkpoint, once for a number of clips.
@@ -331,7 +336,8 @@ class _Loop:
         if found:
             prune_checkpoints(self.run.path, self.training.keep_checkpoints)  # if the run was killed before it could
             self.run.restore(found, self.state.clips_shown, self.progress.warn)
-            self.lines = [line for line in read_lines(self.run.stats) if "loss_discriminator" in line]
+            if self.checkup is not None:
+                self.checkup.go_on_from(read_lines(self.run.stats))
             if str(self._sample_file().relative_to(self.run.path)) in self.run.missing(found.made):
                 self._write_samples()
         return True

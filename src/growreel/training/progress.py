@@ -116,6 +116,14 @@ class Progress:
             self.bar.set_postfix_str(", ".join([*losses_in_words(self._losses), self._left(clips_shown)]), refresh=False)
             self.bar.update(clips)
 
+    def held(self) -> None:
+        """Tell that training stood still on purpose: what passed since the last step counts for nothing."""
+        self._mark = self.clock()
+
+    def seconds_left(self, clips_shown: int) -> float | None:
+        """Return the seconds that the run still needs, as far as that is known."""
+        return None if self.forecast is None else self.forecast.seconds_left(clips_shown, self.total)
+
     def statistics(self, line: Mapping[str, Any]) -> None:
         """A line of stats.jsonl was written. Off a terminal it is shown; on one the bar has shown it already."""
         self._shows_lines = True

@@ -24,6 +24,8 @@ from growreel.data.record import DataRecord
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.models.files import write_model
+from growreel.reading.files import read_file
+from growreel.reading.json_tree import parse_json
 from growreel.runtime import distributed
 from growreel.runtime.durable import PARTIAL, replace_text, tidy, writing
 from growreel.runtime.locks import held
@@ -32,6 +34,9 @@ from growreel.runtime.version import installed_version
 from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint, made_by
 from growreel.training.compatibility import check_data, check_settings
 from growreel.training.stats import restore_lines
+
+MOST_BYTES = 2**24
+"""Of data.json."""
 
 
 class RunFolder:
@@ -96,8 +101,10 @@ class RunFolder:
         if not self.data_file.exists():
             return []
         try:
-            records = json.loads(self.data_file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
+            records = parse_json(read_file(self.data_file, MOST_BYTES, "restore it from a copy"))
+        except GrowreelError:
+            raise
+        except ValueError as error:
             raise GrowreelError(f"{self.data_file}: is damaged ({error}); restore it from a copy") from error
         return [DataRecord.read(facts, str(self.data_file)) for facts in (records if isinstance(records, list) else [records])]
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from growreel.reading.words import plain, shown
 from growreel.training.checkpoint import DamagedCheckpoint
 from growreel.training.state import TrainingState
 
@@ -26,18 +27,17 @@ def check_saved(saved: Mapping[str, Any], state: TrainingState) -> None:
     for name in ("generator_optimizer", "discriminator_optimizer"):
         _check_moments(name, saved[name], getattr(state, name))
     for name in ("clips_shown", "rollbacks"):
-        if type(saved[name]) is not int or saved[name] < 0:
+        if type(saved[name]) is not int or not 0 <= saved[name] < 2**63:
             raise DamagedCheckpoint(f"{name} is {_short(saved[name])}")
     match saved["optimizers_for"]:
-        case [int(), "fade" | "stable"]:
+        case [int(stage), "fade" | "stable"] if 0 <= stage < len(state.plan.stages):
             pass
         case other:
             raise DamagedCheckpoint(f"optimizers_for is {_short(other)}")
     match saved["means"]:
         case {"sums": dict() as sums, "counts": dict() as counts} if sums.keys() == counts.keys():
-            if not all(isinstance(v, float) and math.isfinite(v) for v in sums.values()) or not all(
-                type(n) is int for n in counts.values()
-            ):
+            values = all(isinstance(v, float) and math.isfinite(v) for v in sums.values())
+            if not values or not all(isinstance(n, str) for n in sums) or not all(type(n) is int and n > 0 for n in counts.values()):
                 raise DamagedCheckpoint("means are no finite numbers")
         case other:
             raise DamagedCheckpoint(f"means are {_short(other)}")
@@ -59,7 +59,7 @@ def _check_weights(name: str, saved: Any, expected: Mapping[str, Tensor]) -> Non
     if not isinstance(saved, Mapping):
         raise DamagedCheckpoint(f"{name} is {_short(saved)}")
     if differing := sorted(map(str, saved.keys() ^ expected.keys())):
-        raise DamagedCheckpoint(f"{name}: {differing[0]} is {'missing' if differing[0] in expected else 'not known'}")
+        raise DamagedCheckpoint(f"{name}: {plain(differing[0])} is {'missing' if differing[0] in expected else 'not known'}")
     for key, wanted in expected.items():
         _check_tensor(f"{name}: {key}", saved[key], wanted)
 
@@ -93,4 +93,4 @@ def _short(value: Any) -> str:
     """A value in a message, without a page of numbers."""
     if isinstance(value, Tensor):
         return f"a tensor of {value.dtype}"
-    return repr(value) if isinstance(value, int | float | None) else f"of type {type(value).__name__}"
+    return shown(value) if isinstance(value, int | float | None) else f"of type {type(value).__name__}"

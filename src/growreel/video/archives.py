@@ -19,6 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Literal
 
 from growreel.errors import GrowreelError
+from growreel.reading.faults import why
+from growreel.reading.files import open_file
+from growreel.reading.words import plain
 
 IN_MEMORY = 64 * 2**20  # a compressed member up to this size is held in memory while it is read, a larger one in a temporary file
 MAX_RATIO = 200  # a member that unpacks to more times its size is refused, if it is
@@ -72,9 +75,13 @@ class MediaFile:
     def opened(self) -> Iterator[BinaryIO]:
         """A seekable binary stream. Raises GrowreelError if it cannot be read or unpacked."""
         try:
-            stream = open(self.path, "rb") if self.member is None else _open_member(self.path, self.member)  # noqa: SIM115
-        except (PermissionError, FileNotFoundError) as error:
-            raise GrowreelError(f"{self}: cannot be read ({error.strerror})") from error
+            stream = open_file(self.path) if self.member is None else _open_member(self.path, self.member)
+        except GrowreelError:
+            raise
+        except OSError as error:
+            if error.errno is None:  # gzip and bz2 report damage so
+                raise GrowreelError(f"{self}: cannot be unpacked ({plain(error)})") from error
+            raise GrowreelError(f"{self}: cannot be read ({why(error)})") from error
         except UNPACKING_ERRORS as error:
             raise GrowreelError(f"{self}: cannot be unpacked ({error})") from error
         with stream:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
+from growreel.reading.npy import ArrayHeader, read_header
+from growreel.reading.words import plain, shown
 from growreel.video.archives import MAX_RATIO, UNPACKING_ERRORS, MediaFile
 from growreel.video.depth import bits_for, note_of, to_8_bits
 from growreel.video.media import Colors, DamagedError, Findings, Shown, StillPicture
@@ -30,12 +32,6 @@ class ArrayPart(NamedTuple):
 
     key: str
     clip: int | None
-
-
-class _Header(NamedTuple):
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
 
 
 def list_arrays(file: MediaFile) -> list[ArrayPart]:
@@ -87,9 +83,9 @@ def _film(file: MediaFile, part: ArrayPart) -> Iterator[tuple[NDArray[Any], str]
     raise DamagedError(f"{file}: has no array {part.key!r} any more")
 
 
-def _load(file: MediaFile, header: _Header, member: IO[bytes]) -> NDArray[Any]:
+def _load(file: MediaFile, header: ArrayHeader, member: IO[bytes]) -> NDArray[Any]:
     shape = header.shape[::-1] if header.fortran else header.shape
-    size = int(np.prod(header.shape, dtype=np.int64)) * header.dtype.itemsize
+    size = header.bytes
     if file.member is None and file.suffix == ".npy":
         offset = member.tell()
         if file.path.stat().st_size < offset + size:
@@ -103,35 +99,30 @@ def _load(file: MediaFile, header: _Header, member: IO[bytes]) -> NDArray[Any]:
     return array.T if header.fortran else array
 
 
-def _arrays(stream: IO[bytes], file: MediaFile) -> Iterator[tuple[str, _Header, IO[bytes]]]:
+def _arrays(stream: IO[bytes], file: MediaFile) -> Iterator[tuple[str, ArrayHeader, IO[bytes]]]:
     """Name, header and open stream (after the header) of each array of a file."""
     try:
         if file.suffix == ".npy":
-            yield "", _header(stream), stream
+            yield "", read_header(stream), stream
             return
         with zipfile.ZipFile(stream) as archive:
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as member:
-                        header = _header(member)
-                        size = int(np.prod(header.shape, dtype=np.int64)) * header.dtype.itemsize
+                        header = read_header(member)
+                        size = header.bytes
                         if size > info.file_size or info.file_size > MAX_RATIO * max(info.compress_size, 2**20):
-                            raise DamagedError(f"{file}: {info.filename} claims {size:,} bytes of pixels, which is not what it holds")
+                            raise DamagedError(
+                                f"{file}: {shown(info.filename)} claims {size:,} bytes of pixels, which is not what it holds"
+                            )
                         yield info.filename.removesuffix(".npy"), header, member
     except GrowreelError:
         raise
-    except (ValueError, *UNPACKING_ERRORS) as error:
-        raise DamagedError(f"{file}: cannot be read as an array ({error})") from error
+    except (ValueError, LookupError, OverflowError, *UNPACKING_ERRORS) as error:
+        raise DamagedError(f"{file}: cannot be read as an array ({plain(error)})") from error
 
 
-def _header(stream: IO[bytes]) -> _Header:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    return _Header(tuple(shape), fortran, dtype)
-
-
-def _axes(header: _Header, file: MediaFile, key: str) -> str:
+def _axes(header: ArrayHeader, file: MediaFile, key: str) -> str:
     """What the axes of an array are. Raises GrowreelError if nothing, or more than one thing, fits."""
     which = f"{file}: {'array ' + repr(key) if key else 'the array'} "
     shape, dtype = header.shape, header.dtype

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
+from growreel.reading.npy import read_archive
+from growreel.reading.words import plain
 
 Network = TypeVar("Network", bound=nn.Module)
 SUFFIXES = (".npz", ".pt", ".pth", ".safetensors")
@@ -32,8 +32,7 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     try:
         match path.suffix.lower():
             case ".npz":
-                with np.load(path, allow_pickle=False) as archive:
-                    return {name: torch.from_numpy(np.asarray(archive[name])) for name in archive.files}
+                return {name: torch.from_numpy(array) for name, array in read_archive(path).items()}
             case ".safetensors":
                 return load_file(path)
             case ".pt" | ".pth":
@@ -45,8 +44,10 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors, and growreel runs no code from files; save its state_dict alone, or, if it is a "
             "TorchScript file that you trust, name it with --torchscript"
         ) from error
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except GrowreelError:
+        raise
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, LookupError, AttributeError, SafetensorError) as error:
+        reason = plain(error) or type(error).__name__
         raise GrowreelError(f"{path}: cannot be read as a weights file ({reason}); get it again") from error
     raise GrowreelError(f"{path}: weights are {', '.join(SUFFIXES)} files; give one of these")
 

@@ -15,6 +15,7 @@ from typing import Any
 from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
 from growreel.evaluation.extractors import c3d, i3d, inception
+from growreel.runtime.cache import cache_folder
 from growreel.runtime.durable import replacing, writing
 
 TIMEOUT_SECONDS = 60
@@ -118,8 +119,7 @@ def folder() -> Path:
     """GROWREEL_WEIGHTS, or growreel/weights in the user's cache folder."""
     if named := os.environ.get("GROWREEL_WEIGHTS"):
         return Path(named)
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "growreel" / "weights"
+    return cache_folder() / "weights"
 
 
 def find(role: str) -> WeightsFile | None:

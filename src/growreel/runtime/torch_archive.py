@@ -1,0 +1,73 @@
+"""What may be unpickled: archives as `torch.save` writes them, looked at before PyTorch opens them.
+
+`weights_only=True` runs no code, but lets a pickle ask for memory by itself (`bytearray(10**10)`), and PyTorch reports damage by whatever
+exception it meets. Here the archive's members must fit its length, and its pickle may name nothing but tensors.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import zipfile
+from typing import Any
+
+import torch
+
+from growreel.reading.words import plain, shown
+
+NAMES = frozenset(
+    {
+        "collections OrderedDict",
+        "torch._utils _rebuild_tensor_v2",
+        "torch._utils _rebuild_parameter",
+        *(f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")),
+    }
+)
+DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, LookupError, OverflowError, RuntimeError, AttributeError)
+
+
+def load_archive(packed: bytes) -> Any:
+    """What was saved: tensors, on the CPU, and plain values.
+
+    Raises ValueError with the reason if it is no such archive, is damaged (by the check sums of its members, which PyTorch does not look
+    at), or names anything but tensors. MemoryError and PyTorch's RuntimeError for it are passed on.
+    """
+    _check(packed)
+    try:
+        return torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
+    except (MemoryError, OSError):
+        raise
+    except RuntimeError as error:
+        if "memory" in str(error):
+            raise
+        raise ValueError(plain(error)) from error
+    except Exception as error:
+        raise ValueError(plain(error) or type(error).__name__) from error
+
+
+def _check(packed: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            members = archive.infolist()
+            if any(info.compress_type != zipfile.ZIP_STORED for info in members) or sum(info.file_size for info in members) > len(packed):
+                raise ValueError("its parts do not fit its length")
+            if (bad := archive.testzip()) is not None:
+                raise ValueError(f"{shown(bad)} is damaged")
+            pickles = [info.filename for info in members if info.filename.endswith("/data.pkl")]
+            if len(pickles) != 1 or len({info.filename for info in members}) < len(members):
+                raise ValueError("it is no archive of torch.save")
+            pickled = archive.read(pickles[0])
+    except DAMAGE as error:
+        raise ValueError(f"it is cut short or damaged ({plain(error) or type(error).__name__})") from error
+    try:
+        _check_pickle(pickled)
+    except DAMAGE as error:
+        raise ValueError(plain(error) or type(error).__name__) from error
+
+
+def _check_pickle(data: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == "GLOBAL" and argument not in NAMES:
+            raise ValueError(f"it names {shown(argument)}, which is neither a tensor nor a plain value")
+        if opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"):
+            raise ValueError(f"it has {opcode.name}, which torch.save does not write")
