@@ -16,7 +16,7 @@ FLOORS = (
     ("evaluation",),
     ("training", "bench"),
     ("report",),
-    ("view",),
+    ("view", "export"),
     ("demo", "doctor", "cli", "__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

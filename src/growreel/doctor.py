@@ -26,6 +26,7 @@ from growreel.runtime.precision import Arithmetic
 PACKAGES = ("growreel", "torch", "numpy", "safetensors", "pillow", "av", "jsonargparse", "tifffile")
 EXTRAS = {
     "tensorboard": ("tensorboard", "growreel tensorboard"),
+    "onnx": ("onnxruntime", "growreel export --format onnx"),
     "browser": ("playwright", "tests of the report's pages"),
 }
 """Optional parts: the package that shows that one is there, and what it is for."""

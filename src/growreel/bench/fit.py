@@ -9,6 +9,7 @@ cannot be chosen by stage.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ try:
 except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
+LOG = logging.getLogger(__name__)
 BESIDE_TRAINING = 0.05
 """Share of the memory that a run needs beside its steps: clips read ahead, samples, a checkpoint on its way to the disk."""
 
@@ -162,7 +164,12 @@ def check_memory(config: Config, device: torch.device) -> None:
     number = max(range(len(plan.stages)), key=lambda k: plan.sizes[k].voxels * plan.stages[k].minibatch)
     if not free or rough_memory(config, number) < free / 2:
         return
-    if _try(config, number, device, free) is None:
+    try:
+        fits = _try(config, number, device, free) is not None
+    except GrowreelError as error:  # a script without `if __name__ == "__main__"` cannot start another process, say
+        LOG.warning("whether %s fits into memory was not looked at: %s", plan.sizes[number], str(error).splitlines()[0])
+        return
+    if not fits:
         stage = plan.stages[number]
         share = stage.minibatch // distributed.world_size()
         raise GrowreelError(

@@ -1,0 +1,149 @@
+"""Files of a trained generator that other programs read, each checked against the source before it appears."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from growreel.data.store import file_checksum
+from growreel.errors import GrowreelError
+from growreel.export.plain import PlainGenerator
+from growreel.models.files import LoadedGenerator, load_generator
+from growreel.runtime.durable import replacing, writing
+from growreel.runtime.randomness import latents_of_seeds
+from growreel.runtime.version import installed_version
+
+Format = Literal["onnx", "pt2"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+LARGEST_ERROR = 1e-4
+"""Of values in -1 to 1: what an exported clip may differ from the source's; an 80th of a level of 256."""
+CHECKED_SEEDS = (0, 1, 2)
+
+Run = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+
+
+def export(model: str | Path, out: str | Path, format: Format = "onnx") -> dict[str, str]:
+    """Write a generator for other programs.
+
+    Its inputs are `latents`, float32 [n, d], standard normal, any n, and `truncation`, float32 [1], usually 1; its output `clips`,
+    float32 [n, c, t, h, w] in -1 to 1. `onnx` needs the extra of that name here and nothing of growreel there; `pt2` is PyTorch's own
+    format (`torch.export.load`), in place of TorchScript, which PyTorch has deprecated.
+
+    Args:
+        model: model file, run folder, or name of a model that comes with growreel.
+        out: file to write; its ending must be that of the format.
+        format: `onnx` or `pt2`.
+
+    Returns:
+        The facts that the file carries: where it comes from, licence, axes, range.
+
+    Raises:
+        GrowreelError: for a format or ending that is none, a package that is missing, a model that cannot be read, or clips that differ
+            from the source's by more than 1e-4; nothing is written then.
+    """
+    out = Path(out)
+    if format not in FORMATS:
+        raise GrowreelError(f"--format {format}: there is no such format; choose from {', '.join(FORMATS)}")
+    if out.suffix != f".{format}":
+        raise GrowreelError(f"--out {out}: a file of the format {format} ends in .{format}")
+    loaded = load_generator(model)
+    plain = PlainGenerator(loaded.generator, loaded.position).eval()
+    facts = facts_of(loaded)
+    packed, run = (_onnx if format == "onnx" else _pt2)(plain, loaded, facts)
+    _check(run, loaded, out)
+    with writing(out), replacing(out) as file:
+        file.write(packed)
+    return facts
+
+
+def facts_of(loaded: LoadedGenerator) -> dict[str, str]:
+    """What an exported file says of itself."""
+    position, generator = loaded.position, loaded.generator
+    return {
+        "growreel": installed_version("growreel"),
+        "model_sha256": "" if loaded.path is None else file_checksum(loaded.path),
+        "license": loaded.license,
+        "clips_shown": str(loaded.clips_shown),
+        "stage": str(generator.plan.sizes[position.stage]),
+        "alpha": f"{position.alpha:g}",
+        "fps": f"{loaded.fps * generator.plan.sizes[position.stage].t / loaded.size.t:g}",
+        "latent_dim": str(generator.latent_dim),
+        "axes": "clips, channels, frames, rows, columns",
+        "range": "-1 to 1; levels of 256 are round((x + 1) * 127.5)",
+        "data": json.dumps(loaded.data),
+    }
+
+
+def _check(run: Run, loaded: LoadedGenerator, out: Path) -> None:
+    """Compare the clips of some seeds, together and one alone, with two truncations. Raises GrowreelError if they differ."""
+    latents = latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim)
+    for some, truncation in ((latents, 1.0), (latents[:1], 0.5)):
+        with torch.no_grad():
+            source = loaded.generator(torch.from_numpy(some), loaded.position.stage, loaded.position.alpha, truncation).clamp(-1, 1)
+        error = float(np.abs(run(some, np.array([truncation], np.float32)) - source.numpy()).max())
+        if not error <= LARGEST_ERROR:
+            raise GrowreelError(
+                f"--out {out}: exported clips differ from the source's by up to {error:.2g}, allowed is {LARGEST_ERROR:g}; nothing was "
+                "written"
+            )
+
+
+def _examples(loaded: LoadedGenerator) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim)), torch.ones(1)
+
+
+def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) -> tuple[bytes, Run]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - the exporter of PyTorch needs it
+    except ImportError as error:
+        raise GrowreelError(f"--format onnx: {error.name} is not installed; pip install 'growreel[onnx]'") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter calls what PyTorch has deprecated
+        program = torch.onnx.export(
+            plain,
+            _examples(loaded),
+            dynamo=True,
+            dynamic_shapes={"latents": {0: torch.export.Dim("clips")}, "truncation": None},
+            input_names=["latents", "truncation"],
+            output_names=["clips"],
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for name, value in facts.items():
+        onnx.helper.set_model_props(proto, {**{entry.key: entry.value for entry in proto.metadata_props}, name: value})
+    onnx.checker.check_model(proto, full_check=True)
+    packed: bytes = proto.SerializeToString()
+    session = onnxruntime.InferenceSession(packed, providers=["CPUExecutionProvider"])
+
+    def run(latents: NDArray[np.float32], truncation: NDArray[np.float32]) -> NDArray[np.float32]:
+        clips: NDArray[np.float32] = session.run(["clips"], {"latents": latents, "truncation": truncation})[0]
+        return clips
+
+    return packed, run
+
+
+def _pt2(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) -> tuple[bytes, Run]:
+    program = torch.export.export(plain, _examples(loaded), dynamic_shapes={"latents": {0: torch.export.Dim("clips")}, "truncation": None})
+    stream = io.BytesIO()
+    extra: dict[str, Any] = {"growreel.json": json.dumps(facts)}
+    torch.export.save(program, stream, extra_files=extra)
+    packed = stream.getvalue()
+    module = torch.export.load(io.BytesIO(packed)).module()
+
+    def run(latents: NDArray[np.float32], truncation: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            clips: NDArray[np.float32] = module(torch.from_numpy(latents), torch.from_numpy(truncation)).numpy()
+        return clips
+
+    return packed, run
