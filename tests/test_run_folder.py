@@ -95,10 +95,10 @@ def test_a_stop_at_any_change_of_a_file_loses_nothing(how: str, count: int, tmp_
     write_store(tmp_path / "store", shape_clips(8, Size(4, 8, 8)), fps=8.0).close()
     changes = kill_points.count_changes(tmp_path / "store", tmp_path / "counted")
     assert changes > 180
-    points = [*range(2, changes, changes // count), changes]  # the last one removes an old checkpoint
+    points = [*range(2, changes, changes // count), changes - 2]  # the last but one removes an old checkpoint
     found = kill_points.survey(tmp_path / "store", tmp_path, points, how)
     assert found["stopped"] >= count and not found["wrong"]
-    assert how == "full" or not found["unlike"], "a full disk lets files be removed"
+    assert set(found["unlike"].values()) <= {"it came to its end"}, "what only removes may fail at the end, or succeed on a full disk"
 
 
 def lose(path: Path) -> None:
