@@ -1,19 +1,20 @@
-"""Stop a small training run before every change that it makes to a file, resume it, and compare with a run that nobody disturbed.
+"""Stop a small training run at every call by which it changes a file, resume it, and compare with a run that nobody disturbed.
 
-    python benchmarks/reliability/kill_points.py                 # every 10th change, under a minute
+    python benchmarks/reliability/kill_points.py                  # every 10th call, under a minute
     python benchmarks/reliability/kill_points.py --every 1 --out kill_points.json
     python benchmarks/reliability/kill_points.py --every 1 --how full
+    python benchmarks/reliability/kill_points.py --every 1 --how broken
 
-Each run is a forked process. Before its n-th change of a file in the run folder (open for writing, rename, mkdir, remove) it is killed by
-SIGKILL, or, with `--how full`, the disk takes nothing more from then on and the process has to end with a GrowreelError. The same run
-then goes on to its end. What counts: models, samples, newest checkpoint and statistics (without times) are those of the undisturbed run,
-to the byte, and nothing is left over.
+Each run is a forked process. Before its n-th change of a file in the run folder (open for writing, write, fsync, rename, mkdir, remove; a
+write after its first half) it is killed by SIGKILL. With `--how full` the disk takes nothing more from then on (ENOSPC), with
+`--how broken` it fails in everything that would change it (EIO), and the process has to end with a GrowreelError. The same run then goes on
+to its end. What counts: models, samples, newest checkpoint and statistics (without times) are those of the undisturbed run, to the byte,
+and nothing is left over.
 """
 
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from file_calls import HOW, FileCalls
 
 from growreel.config import Config, from_dict
 from growreel.data.shapes import shape_clips
@@ -36,9 +38,6 @@ from growreel.training.loop import train
 from growreel.training.stats import read_lines
 
 TIMES = ("time", "clips_per_second", "peak_memory_bytes", "seconds")
-CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
-REMOVALS = ("os.remove", "os.rmdir")
-HOW = ("kill", "full")
 REFUSED, CRASHED = 3, 4
 
 
@@ -61,61 +60,40 @@ def small_config() -> Config:
     )
 
 
-def changes_of_files(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
-    """Whether an audit event of Python is a change of a file in `folder`."""
-    if event == "open":
-        path, _, flags = arguments
-        if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            return False
-    elif event in CHANGES:
-        path = arguments[0]
-    else:
-        return False
-    return isinstance(path, str | bytes | Path) and os.fsdecode(path).startswith(folder)
-
-
 def count_changes(store: Path, run: Path) -> int:
     """Train once in a forked process; how many changes it makes."""
-    return _forked(store, run, None, "kill")
+    return int(_forked(store, run, None, "kill")[1])
 
 
-def train_until_stopped(store: Path, run: Path, point: int, how: str) -> bool:
-    """Train in a forked process that is stopped just before its n-th change, counted from 1. Whether it ended as it has to then."""
-    return _forked(store, run, point, how) == (-signal.SIGKILL if how == "kill" else -REFUSED)
+def train_until_stopped(store: Path, run: Path, point: int, how: str) -> str | None:
+    """Train in a forked process that is stopped just before its n-th change, counted from 1. How it ended, unless as it has to then."""
+    status, said = _forked(store, run, point, how)
+    if status == (-signal.SIGKILL if how == "kill" else REFUSED):
+        return None
+    return "it came to its end" if status == 0 else said or f"exit code {status}"
 
 
-def _forked(store: Path, run: Path, point: int | None, how: str) -> int:
-    """The number of changes if the process came to its end, else minus its exit code or the signal that ended it."""
+def _forked(store: Path, run: Path, point: int | None, how: str) -> tuple[int, str]:
+    """The exit code of the process, or minus the signal that ended it; the number of changes if it came to its end, else its error."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        code, count = CRASHED, 0
-
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal count
-            if changes_of_files(event, arguments, str(run)):
-                count += 1
-                if point is None or count < point:
-                    return
-                if how == "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if event not in REMOVALS:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
+        code, said, calls = CRASHED, "", FileCalls(run, point, how)
         try:
-            sys.addaudithook(hook)
+            calls.install()
             train(store, run, small_config(), progress=False)
-            os.write(writer, str(count).encode())
-            code = 0
-        except GrowreelError:
-            code = REFUSED
+            code, said = 0, str(calls.count)
+        except GrowreelError as error:
+            code, said = REFUSED, str(error)
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
         finally:
+            os.write(writer, said.encode())
             os._exit(code)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
-        said = stream.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return int(said) if status == 0 else -abs(status)
+        said = stream.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -136,13 +114,16 @@ def differences(run: Path, expected: dict[str, Any]) -> list[str]:
 
 
 def survey(store: Path, folder: Path, points: Iterable[int], how: str = "kill") -> dict[str, Any]:
-    """Stop and resume at each of the points; how often that was possible, which of them left a difference, and what."""
+    """Stop and resume at each of the points; how often that was possible, what else happened, and which of them left a difference."""
     train(store, folder / "whole", small_config(), progress=False)
-    expected, stopped, wrong = outcome(folder / "whole"), 0, {}
+    expected, stopped, unlike, wrong = outcome(folder / "whole"), 0, {}, {}
     for point in points:
         run = folder / "stopped"
-        if train_until_stopped(store, run, point, how):
+        ended = train_until_stopped(store, run, point, how)
+        if ended is None:
             stopped += 1
+        else:
+            unlike[point] = ended
         try:
             train(store, run, small_config(), progress=False)
             if found := differences(run, expected):
@@ -150,13 +131,13 @@ def survey(store: Path, folder: Path, points: Iterable[int], how: str = "kill") 
         except Exception as error:
             wrong[point] = [f"{type(error).__name__}: {error}"]
         shutil.rmtree(run, ignore_errors=True)
-    return {"stopped": stopped, "wrong": wrong}
+    return {"stopped": stopped, "unlike": unlike, "wrong": wrong}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=10, help="take every n-th change")
-    parser.add_argument("--how", choices=HOW, default="kill", help="SIGKILL, or a full disk")
+    parser.add_argument("--how", choices=tuple(HOW), default="kill", help="SIGKILL, a full disk, or one that fails")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -166,6 +147,8 @@ def main() -> int:
         changes = count_changes(folder / "store", folder / "counted")
         figures = {"changes": changes, **survey(folder / "store", folder, range(1, changes + 1, options.every), options.how)}
     print(f"{figures['changes']} changes of files; stopped at {figures['stopped']}; {len(figures['wrong'])} times something differed")
+    for point, ended in figures["unlike"].items():
+        print(f"  from change {point} on: {ended}")
     for point, found in figures["wrong"].items():
         print(f"  before change {point}: {', '.join(found)}")
     if options.out is not None:

@@ -30,7 +30,7 @@ from growreel.reading.files import open_file
 from growreel.reading.json_tree import parse_json
 from growreel.reading.structure import StructureError, Within, convert
 from growreel.reading.words import plain, shown
-from growreel.runtime.durable import remove_folder, replacing, replacing_folder
+from growreel.runtime.durable import remove_folder, replacing, replacing_folder, writing
 from growreel.runtime.torch_archive import load_archive
 
 STATE_FILE = "state.pt"
@@ -130,9 +130,10 @@ def save_checkpoint(
 
 
 def prune_checkpoints(run: Path, keep: int) -> None:
-    """Remove all but the newest `keep`."""
+    """Remove all but the newest `keep`. Raises GrowreelError if the disk does not let it."""
     for old in list_checkpoints(run)[:-keep]:
-        remove_folder(old)
+        with writing(old, "the newer checkpoints are whole"):
+            remove_folder(old)
 
 
 def newest_checkpoint(run: Path, report: Callable[[str], None], check: Callable[[Mapping[str, Any]], None]) -> Checkpoint | None:
@@ -157,7 +158,8 @@ def newest_checkpoint(run: Path, report: Callable[[str], None], check: Callable[
         for bad, reason in damaged:
             aside = bad.with_name(f"{bad.name}.damaged")
             shutil.rmtree(aside, ignore_errors=True)
-            bad.rename(aside)
+            with writing(aside, f"checkpoint {path.name} is whole"):
+                bad.rename(aside)
             report(f"checkpoint {bad} is damaged ({reason}); kept as {aside.name}, falling back to {path.name}")
         return checkpoint
     if damaged:

@@ -47,7 +47,7 @@ class Listener:
             for path in self.box.waiting():
                 request = self.box.read(path)
                 if request is None:
-                    path.unlink(missing_ok=True)
+                    _forget(path)
                 else:
                     self.answer(request, False, "it was left behind by a training that ended before it looked", clips)
             self.say_state(clips)
@@ -55,10 +55,11 @@ class Listener:
             yield
         finally:
             if self.is_first:
-                for request in self._take():  # what nobody will look at any more
-                    with contextlib.suppress(GrowreelError):
+                with contextlib.suppress(GrowreelError):  # a disk that fails here must not hide what training ends with
+                    for request in self._take():  # what nobody will look at any more
                         self.answer(request, False, "training ended before it looked", clips)
-                self.box.listening.unlink(missing_ok=True)
+                with contextlib.suppress(GrowreelError):
+                    _forget(self.box.listening)
 
     def say_state(self, clips: int, seconds_left: float | None = None) -> None:
         """Write who listens and how far it is, in the first process."""
@@ -123,7 +124,7 @@ class Listener:
         for path in self.box.waiting():
             request = self.box.read(path)
             if request is None:
-                path.unlink(missing_ok=True)
+                _forget(path)
             elif request.session != self.session:
                 self.answer(request, False, "it was meant for another training", 0)
             else:
@@ -135,4 +136,10 @@ class Listener:
         if self.is_first:
             line = Answer(request.id, request.what, done, said, clips, request.asked, time.time())
             append_line(self.box.answers, asdict(line))
-            (self.box.folder / f"{request.id}.json").unlink(missing_ok=True)
+            _forget(self.box.folder / f"{request.id}.json")
+
+
+def _forget(path: Path) -> None:
+    """Remove a file that may be gone already. Raises GrowreelError if the disk does not let it."""
+    with writing(path, "the last checkpoint is whole"):
+        path.unlink(missing_ok=True)

@@ -113,7 +113,8 @@ class RunFolder:
         restore_lines(self.stats, checkpoint.statistics, clips_shown)
         for path in (*self.models.glob("*.safetensors"), *self.samples.glob("*.webp")):
             if path.stem.isdecimal() and int(path.stem) > clips_shown:
-                path.unlink()
+                with writing(path, "the checkpoints are whole"):
+                    path.unlink()
         for path in list_checkpoints(self.path):
             for name in self.missing(made_by(path)):
                 if name.startswith(f"{self.models.name}/"):
