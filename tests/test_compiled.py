@@ -150,7 +150,7 @@ def test_lack_of_memory_is_not_called_a_failure_of_the_compiler(monkeypatch: pyt
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(torch, "compile", compiled)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(GrowreelError, match=r"memory does not suffice .*\(out of memory\)"):
         trained(config(compile="on"))
 
 

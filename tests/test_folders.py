@@ -258,7 +258,7 @@ def test_arrays_of_every_order(tmp_path: Path, shape: tuple[int, ...], order: tu
         (np.zeros((16, 16), np.uint8), "the array has the shape [16, 16]; a film is"),
         (np.zeros((16, 16, 3), np.uint8), "the array has the shape [16, 16, 3]; a film is"),
         (np.zeros((0, 16, 16, 3), np.uint8), "the array is empty"),
-        (np.array([{"code": 1}]), "holds object values"),
+        (np.array([{"code": 1}]), "not plain numbers"),
     ],
 )
 def test_arrays_that_could_be_anything_are_refused(tmp_path: Path, array: NDArray[Any], reason: str) -> None:
