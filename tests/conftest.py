@@ -24,6 +24,12 @@ torch.set_num_threads(1)  # tests run side by side; two threads each would fight
 progress.FIRST_LOOK_SECONDS = math.inf  # else a run on a slow machine shows, and writes, what one on a fast machine does not
 
 
+@pytest.fixture(autouse=True)
+def same_weights_in_every_order() -> None:
+    """Networks that a test builds without a seed are the same ones whatever ran before it in its process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shapes_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 40 procedural clips, 4x8x8."""
