@@ -36,7 +36,7 @@ from typing import Any, NoReturn
 from damage import damaged_bytes
 from formats import FORMATS, Format
 
-from growreel.errors import GrowreelError
+from growreel.errors import LONGEST, GrowreelError
 from growreel.runtime.durable import replace_text
 
 SECONDS = 1.0
@@ -101,7 +101,7 @@ def _look(counts: Counts, subject: Format, what: str, size: int, fingerprint: st
         found = subject.read()
     except GrowreelError as error:
         counts.refused += 1
-        if len(str(error)) > 2000 or not all(c.isprintable() for c in str(error)):
+        if len(str(error)) > LONGEST or not all(c.isprintable() for c in str(error)):
             counts.fault("exceptions", f"{what}: a message of {len(str(error)):,} characters, or with control characters")
     except Hang:
         counts.fault("hangs", what)

@@ -32,9 +32,9 @@ def load_archive(packed: bytes) -> Any:
     Raises ValueError with the reason if it is no such archive, is damaged (by the check sums of its members, which PyTorch does not look
     at), or names anything but tensors. MemoryError and PyTorch's RuntimeError for it are passed on.
     """
-    _check(packed)
+    checked = _checked(packed)
     try:
-        return torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(checked), map_location="cpu", weights_only=True)
     except (MemoryError, OSError):
         raise
     except RuntimeError as error:
@@ -45,7 +45,8 @@ def load_archive(packed: bytes) -> Any:
         raise ValueError(plain(error) or type(error).__name__) from error
 
 
-def _check(packed: bytes) -> None:
+def _checked(packed: bytes) -> bytes:
+    """The archive, written anew from its members as their check sums have them: PyTorch believes a damaged table of contents otherwise."""
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             members = archive.infolist()
@@ -56,13 +57,18 @@ def _check(packed: bytes) -> None:
             pickles = [info.filename for info in members if info.filename.endswith("/data.pkl")]
             if len(pickles) != 1 or len({info.filename for info in members}) < len(members):
                 raise ValueError("it is no archive of torch.save")
-            pickled = archive.read(pickles[0])
+            contents = {info.filename: archive.read(info) for info in members}
     except DAMAGE as error:
         raise ValueError(f"it is cut short or damaged ({plain(error) or type(error).__name__})") from error
     try:
-        _check_pickle(pickled)
+        _check_pickle(contents[pickles[0]])
     except DAMAGE as error:
         raise ValueError(plain(error) or type(error).__name__) from error
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as anew:
+        for name, content in contents.items():
+            anew.writestr(zipfile.ZipInfo(name), content)
+    return written.getvalue()
 
 
 def _check_pickle(data: bytes) -> None:
