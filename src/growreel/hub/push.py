@@ -39,8 +39,11 @@ def push(
     What is in the repository and not among these files stays. Who is not logged in (`hf auth login`, or HF_TOKEN) is refused by the hub.
 
     Args:
-        model, license, about, data_license: as of `write_repository`.
+        model: as of `write_repository`, and so are `license`, `about` and `data_license`.
         repo: `owner/name`; made if it is not there.
+        license: terms of the weights.
+        about: what the clips show.
+        data_license: terms of the clips.
         public: for a repository that is made: everybody may see it. One that is there stays as it is.
 
     Raises GrowreelError as `write_repository` does, without huggingface_hub, and for what the hub or the network refuses.
