@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench docs format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,14 @@ check: $(VENV)/.installed  ## ruff and mypy --strict
 
 bench: $(VENV)/.installed  ## speed and memory of every stage of the paper's plan on this machine (about 15 minutes on 2 cores)
 	$(BIN)/growreel bench --out runs/bench.json
+
+docs: $(VENV)/.installed  ## the docs as a site in build/site; a link that leads nowhere is an error
+	@if command -v uv >/dev/null; then \
+	    uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[docs]'; \
+	else \
+	    $(BIN)/pip install -q -c constraints.txt -e '.[docs]'; \
+	fi
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -d build/site
 
 format: $(VENV)/.installed  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

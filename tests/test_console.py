@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import colored, tiny_config
@@ -18,6 +19,7 @@ from growreel.cli.config import resolve_config
 from growreel.cli.console import print_table, styled
 from growreel.cli.lists import spell_lists
 from growreel.cli.main import COMMANDS, build_parser
+from growreel.cli.parser import commands_of
 from growreel.config import Config, to_yaml
 from growreel.data.store import ClipStore
 from growreel.models import build_generator
@@ -96,6 +98,24 @@ def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     plan = printed(capsys, "plan", "--preset", "trailerfaces-256", "--json")
     assert plan["parameters"] == {"generator": 3_703_597, "discriminator": 3_707_656, "head": 16_640} and plan["clips"] == 12_000_000
     assert [stage["size"] for stage in plan["stages"]][-1] == "32x256x256" and plan["stages"][2]["from_clip"] == 1_800_000
+
+
+def test_prepare_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "good.npy", np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8))
+    (tmp_path / "in" / "bad.mp4").write_bytes(b"no video")
+    arguments = ["prepare", tmp_path / "in", tmp_path / "store", "--size", "4x8x8", "--workers", "1", "--json"]
+    assert main(list(map(str, arguments))) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["store"] == str(tmp_path / "store") and report["clips"] == 2
+    assert {row["name"]: (row["status"], row["clips"]) for row in report["sources"]} == {"good.npy": ("used", 2), "bad.mp4": ("skipped", 0)}
+    assert next(row["note"] for row in report["sources"] if row["name"] == "bad.mp4")
+
+
+def test_what_prints_a_table_has_json() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").split("## Output for programs")[1].split("## ")[0]
+    named = set(re.findall(r"`([a-z]+)(?: list)?`", page.split(" print one JSON")[0]))
+    assert named == {name for name, parser in commands_of(build_parser([])).items() if "--json" in parser.format_help()}
 
 
 def test_inspect_a_store_as_json(shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

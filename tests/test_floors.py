@@ -16,7 +16,7 @@ FLOORS = (
     ("evaluation",),
     ("training", "bench"),
     ("report",),
-    ("view", "export"),
+    ("view", "export", "hub"),
     ("demo", "doctor", "cli", "__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

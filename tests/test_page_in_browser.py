@@ -6,6 +6,7 @@ import functools
 import http.server
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,11 +153,15 @@ def test_clear_errors(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(GrowreelError, match=r"--runtime .*gone\.tgz: cannot be read"):
         export_page(run, tmp_path / "web", runtime=tmp_path / "gone.tgz")
 
-    def unreachable(*arguments: Any, **options: Any) -> Any:
-        raise OSError("no network")
-
-    monkeypatch.setattr("urllib.request.urlopen", unreachable)
     assert not (cache_folder() / page.RUNTIME).exists(), "tests have a cache of their own"
-    with pytest.raises(GrowreelError, match=r"cannot be downloaded \(no network\); get it elsewhere and give it with --runtime"):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GrowreelError, match=r"fetched with npm, which is not here; .* give that with --runtime"):
+        export_page(run, tmp_path / "web")
+
+    def unreachable(command: list[str], **options: Any) -> Any:
+        raise subprocess.CalledProcessError(1, command, stderr=b"no network")
+
+    monkeypatch.setattr("subprocess.run", unreachable)
+    with pytest.raises(GrowreelError, match=r"npm could not fetch onnxruntime-web@1\.30\.0 \(no network\); .* --runtime"):
         export_page(run, tmp_path / "web")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["other.tgz"]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from growreel.evaluation.options import EvaluationOptions as EvaluationOptions
     from growreel.growth import GrowthPlan as GrowthPlan
     from growreel.growth import Size as Size
+    from growreel.hub.pretrained import from_pretrained as from_pretrained
     from growreel.models.files import load_generator as load_generator
     from growreel.preparation.prepare import prepare as prepare
     from growreel.sampling import generate as generate
@@ -35,6 +36,7 @@ _HOMES = {
     "GrowthPlan": "growth",
     "Size": "growth",
     "evaluate": "evaluation.evaluate",
+    "from_pretrained": "hub.pretrained",
     "generate": "sampling",
     "load_config": "config",
     "load_generator": "models.files",

@@ -27,6 +27,7 @@ PACKAGES = ("growreel", "torch", "numpy", "safetensors", "pillow", "av", "jsonar
 EXTRAS = {
     "tensorboard": ("tensorboard", "growreel tensorboard"),
     "onnx": ("onnxruntime", "growreel export --format onnx"),
+    "hub": ("huggingface_hub", "growreel push, models as hf://owner/name"),
     "browser": ("playwright", "tests of the report's pages"),
 }
 """Optional parts: the package that shows that one is there, and what it is for."""

@@ -160,7 +160,8 @@ def walk(
         frames: length of the loop, at least 2.
         turns: how far the curve wanders, at least 1; more turns move faster.
         count: walks side by side, each from its own seed (seed, seed + 1, ...).
-        truncation, precision: as of `generate`.
+        truncation: as of `generate`.
+        precision: as of `generate`.
 
     Raises:
         GrowreelError: a number out of range.

@@ -19,7 +19,7 @@ def export_parser() -> ArgumentParser:
         "[n, c, t, h, w] in -1 to 1. It is compared with the source before the file appears. `web` is a folder with a page that makes "
         "new clips in any browser.",
     )
-    parser.add_argument("model", type=Path, help="model file, run folder, or name of a model that comes with growreel")
+    parser.add_argument("model", type=Path, help="model file, run folder, name of a model that comes with growreel, or hf://OWNER/NAME")
     parser.add_argument("--format", choices=["onnx", "pt2", "web"], default="onnx", help="ONNX, PyTorch's torch.export, or a page")
     parser.add_argument("--out", type=Path, required=True, help="file to write, ending in .onnx or .pt2; a new folder for web")
     parser.add_argument(

@@ -15,6 +15,7 @@ from growreel.cli.demo import demo_parser, run_demo_command
 from growreel.cli.doctor import doctor_parser, run_doctor
 from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
 from growreel.cli.export import export_parser, run_export
+from growreel.cli.hub import push_parser, run_push
 from growreel.cli.inspection import inspect_parser, run_inspect
 from growreel.cli.parser import CommandParser
 from growreel.cli.preparation import merge_parser, prepare_parser, run_merge, run_prepare
@@ -103,6 +104,7 @@ COMMANDS: dict[str, Command] = {
     "weights": Command("list, add or download the weights that some metrics need", lambda _: weights_parser(), run_weights),
     "bench": Command("measure this machine, stage by stage", bench_parser, run_bench),
     "export": Command("write a model for other programs: ONNX, or PyTorch's export", lambda _: export_parser(), run_export),
+    "push": Command("put a model on the Hugging Face hub, with a model card", lambda _: push_parser(), run_push),
     "doctor": Command("look at this machine, with advice; for bug reports", lambda _: doctor_parser(), run_doctor),
     "demo": Command("the whole way on procedural clips, in a few minutes", lambda _: demo_parser(), run_demo_command, is_told=True),
     "completion": Command("print what lets a shell complete these commands", lambda _: completion_parser(), run_completion),

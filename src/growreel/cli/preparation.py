@@ -7,12 +7,17 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from growreel.cli.console import add_json, print_json
 from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+
+if TYPE_CHECKING:
+    from growreel.preparation.report import PrepareReport
 
 
 def number(text: str) -> float:
@@ -49,6 +54,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--drop", type=Path | None, default=None, help="list of clips to leave out, as growreel view writes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
+    add_json(parser)
     return parser
 
 
@@ -61,6 +67,7 @@ def merge_parser() -> ArgumentParser:
     parser.add_argument("paths", nargs="+", type=Path, help="all parts, and last the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
+    add_json(parser)
     return parser
 
 
@@ -71,7 +78,14 @@ def run_merge(options: Namespace) -> int:
     if len(options.paths) < 2:
         raise GrowreelError(f"merge {options.paths[0]}: needs two paths or more; name all parts, then the folder to write")
     report = merge(options.paths[:-1], options.paths[-1], overwrite=options.overwrite)
-    print(report.table(options.verbose))
+    return _tell(report, options)
+
+
+def _tell(report: PrepareReport, options: Namespace) -> int:
+    if options.json:
+        print_json(report.as_dict())
+    else:
+        print(report.table(options.verbose))
     return report.exit_code
 
 
@@ -121,8 +135,7 @@ def _prepare(options: Namespace) -> int:
         overwrite=options.overwrite,
         drop=options.drop,
     )
-    print(report.table(options.verbose))
-    return report.exit_code
+    return _tell(report, options)
 
 
 def _parse_tiles(text: str | None) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from growreel.models.files import LoadedGenerator
     from growreel.recipe import Recipe, Walk
 
-MODEL = "a .safetensors file, a run folder for its newest, or shapes-16x32x32, which comes with growreel"
+MODEL = "a .safetensors file, a run folder for its newest, shapes-16x32x32, which comes with growreel, or hf://OWNER/NAME"
 
 
 def _add_sampling(parser: ArgumentParser) -> None:

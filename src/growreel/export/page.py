@@ -7,9 +7,9 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import tarfile
-import urllib.error
-import urllib.request
+import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 from growreel.errors import GrowreelError
 from growreel.export.files import facts_of, onnx_model
 from growreel.models.files import LoadedGenerator, load_generator
+from growreel.reading.words import plain
 from growreel.runtime.cache import cache_folder
 from growreel.runtime.durable import replacing, replacing_folder, writing
 from growreel.runtime.randomness import latents_of_seeds
 
 RUNTIME = "onnxruntime-web-1.30.0.tgz"
-RUNTIME_SOURCE = f"https://registry.npmjs.org/onnxruntime-web/-/{RUNTIME}"
+RUNTIME_NAME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 """As the npm registry states it (`integrity`)."""
 PROCESSOR_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -43,7 +44,7 @@ def export_page(
     Args:
         model: model file, run folder, or name of a model that comes with growreel.
         out: folder to write; must not exist.
-        runtime: the npm package onnxruntime-web 1.30.0 as a .tgz; None takes it from the cache, or downloads it (33 MB) from the registry.
+        runtime: the npm package onnxruntime-web 1.30.0 as a .tgz; None takes it from the cache, or has npm fetch it (33 MB).
         webgpu: also put in what a graphics card needs (27 MB).
         title: of the page's model; None is the file's name.
 
@@ -86,22 +87,36 @@ def _package(given: str | Path | None) -> bytes:
         except OSError as error:
             raise GrowreelError(f"--runtime {path}: cannot be read ({error.strerror})") from error
         if not _is_whole(packed):
-            raise GrowreelError(f"--runtime {path}: is not {RUNTIME} of the npm registry (its checksum is another); get {RUNTIME_SOURCE}")
+            raise GrowreelError(
+                f"--runtime {path}: is not {RUNTIME} of the npm registry (its checksum is another); npm pack {RUNTIME_NAME}"
+            )
         return packed
     if kept.is_file() and _is_whole(packed := kept.read_bytes()):
         return packed
-    try:
-        with urllib.request.urlopen(RUNTIME_SOURCE, timeout=TIMEOUT_SECONDS) as answer:
-            packed = bytes(answer.read())
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
-        raise GrowreelError(
-            f"export: {RUNTIME_SOURCE} cannot be downloaded ({error}); get it elsewhere and give it with --runtime {RUNTIME}"
-        ) from error
-    if not _is_whole(packed):
-        raise GrowreelError(f"export: what {RUNTIME_SOURCE} gave has another checksum than the registry states; nothing was written")
+    packed = _fetched()
     kept.parent.mkdir(parents=True, exist_ok=True)
     with replacing(kept) as file:
         file.write(packed)
+    return packed
+
+
+def _fetched() -> bytes:
+    """The package by way of npm, which knows the registry that is meant here, with its checksum verified."""
+    otherwise = f"where it works, `npm pack {RUNTIME_NAME}` writes {RUNTIME}; give that with --runtime {RUNTIME}"
+    with tempfile.TemporaryDirectory(prefix="growreel-npm-") as place:
+        try:
+            npm = shutil.which("npm") or "npm"
+            subprocess.run([npm, "pack", "--silent", RUNTIME_NAME], cwd=place, capture_output=True, check=True, timeout=TIMEOUT_SECONDS)
+            packed = (Path(place) / RUNTIME).read_bytes()
+        except FileNotFoundError as error:
+            raise GrowreelError(f"export: {RUNTIME_NAME} is fetched with npm, which is not here; {otherwise}") from error
+        except (OSError, subprocess.SubprocessError) as error:
+            said = getattr(error, "stderr", None) or str(error).encode()
+            raise GrowreelError(
+                f"export: npm could not fetch {RUNTIME_NAME} ({plain(said.decode(errors='replace'))}); {otherwise}"
+            ) from error
+    if not _is_whole(packed):
+        raise GrowreelError(f"export: what npm gave as {RUNTIME_NAME} has another checksum than the one known here; nothing was written")
     return packed
 
 

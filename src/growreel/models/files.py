@@ -23,6 +23,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
 from growreel.models import Generator, build_generator
 from growreel.models.header import CHECKSUM, FORMAT, METADATA, ModelHeader, packed_header, read_header
+from growreel.models.hub import download_model, is_hub_address
 from growreel.reading.json_tree import parse_json
 from growreel.reading.structure import Within, convert
 from growreel.reading.words import plain
@@ -119,10 +120,10 @@ def write_model(path: Path, weights: Mapping[str, Tensor], header: Mapping[str, 
 
 
 def load_generator(path: str | Path, device: str | torch.device = "cpu") -> LoadedGenerator:
-    """Load a model file, the newest one of a run folder, or a model that comes with growreel by its name.
+    """Load a model file, the newest one of a run folder, a model that comes with growreel by its name, or one of the hub.
 
     Args:
-        path: the file, the folder, or the name.
+        path: the file, the folder, the name, or `hf://owner/name` (extra `hub`; with `@revision` an earlier state).
         device: where its clips are to be made, as PyTorch names it; `auto` takes a CUDA card where there is one.
 
     Raises:
@@ -130,7 +131,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> Load
             finite, or the device is not usable here.
     """
     device = pick_device(str(device), "device")
-    path = Path(path)
+    path = download_model(path) if is_hub_address(path) else Path(path)
     if not path.exists() and str(path) in pretrained_names():
         path = PRETRAINED / f"{path}.safetensors"
     if path.is_dir():

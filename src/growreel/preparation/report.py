@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from growreel.runtime.terminal import printable
 
@@ -54,6 +54,11 @@ class PrepareReport:
     def exit_code(self) -> int:
         """0 everything was read; 1 clips were written but something was skipped or damaged; 2 nothing was written."""
         return 2 if self.store is None else 1 if any(row.status == "skipped" or row.damaged for row in self.rows) else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: all sources, with what became of each, and the notes about the store."""
+        store = None if self.store is None else str(self.store)
+        return {"store": store, "clips": self.clips, "sources": [asdict(row) for row in self.rows], "notes": list(self.notes)}
 
     def table(self, verbose: bool = False) -> str:
         """What was skipped or damaged, a line each; what was left out and notes about the others in summary; the totals.

@@ -1,0 +1,54 @@
+"""The metric card that belongs to a model file, fit to be given away."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from growreel.data.store import file_checksum
+from growreel.evaluation.card import FORMAT
+from growreel.reading.files import read_file
+from growreel.reading.json_tree import parse_json
+
+LOG = logging.getLogger(__name__)
+MOST_BYTES = 2**24
+FOLDERS = re.compile(r"(?<![\w./~-])(?:~|\.{1,2}|[A-Za-z]:)?(?:[/\\][^\s/\\:;,()'\"]+)+")
+
+
+def measured_card(model: Path) -> dict[str, Any] | None:
+    """The metric card beside a model file or in its run folder, without the folders of whoever measured it.
+
+    None, and a word in the log, if there is none that can be read, or it is of another model: figures of another model are none.
+    """
+    beside = [model.with_name(f"{model.stem}.card.json"), model.parent / "card.json", model.parent.parent / "card.json"]
+    path = next((each for each in beside if each.is_file()), None)
+    if path is None:
+        LOG.warning("%s: has no metric card; the model card will say so (growreel evaluate RUN --real STORE --card RUN/card.json)", model)
+        return None
+    try:
+        card = parse_json(read_file(path, MOST_BYTES))
+    except ValueError as error:  # GrowreelError is one
+        LOG.warning("%s: cannot be read (%s); left out", path, error)
+        return None
+    parts = ("fake", "real", "settings")
+    if not isinstance(card, dict) or card.get("format") != FORMAT or not all(isinstance(card.get(part), dict) for part in parts):
+        LOG.warning("%s: is no metric card; left out", path)
+        return None
+    if card["fake"].get("sha256") != file_checksum(model):
+        LOG.warning("%s: is of another model than %s; left out", path, model)
+        return None
+    found: dict[str, Any] = without_folders(card)
+    return found
+
+
+def without_folders(value: Any, name: str = "") -> Any:
+    """The same tree with the last part of every path alone: whole ones tell whose machine it was."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry, str(key)) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_folders(entry, name) for entry in value]
+    if not isinstance(value, str):
+        return value
+    return re.split(r"[/\\]", value)[-1] if name == "path" else FOLDERS.sub(lambda path: re.split(r"[/\\]", path[0])[-1], value)
