@@ -30,13 +30,16 @@ from growreel.training.loop import train
 CLIPS, JUDGED = 4096, 512
 
 
-def publish(run: Path, folder: Path) -> None:
-    """Copy what belongs into src/growreel/pretrained: the model, now with its licence, its configuration and its statistics."""
+def licensed(run: Path, folder: Path) -> Path:
+    """The model with its licence: the file that is published, and therefore the one that is measured."""
     model = load_generator(run)
-    name = f"shapes-{model.size}"
-    save_model(
-        folder / f"{name}.safetensors", model.generator, model.config, model.clips_shown, model.fps, license="Apache-2.0", data=model.data
-    )
+    file = folder / f"shapes-{model.size}.safetensors"
+    save_model(file, model.generator, model.config, model.clips_shown, model.fps, license="Apache-2.0", data=model.data)
+    return file
+
+
+def publish(run: Path, folder: Path, name: str) -> None:
+    """Put beside the model what belongs into src/growreel/pretrained, too: its configuration, statistics, card and verdict."""
     shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
     shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
     for file in ("card.json", "card.md", "judged.json"):
@@ -54,7 +57,8 @@ def main() -> None:
     result = train(store, options.out / "run", config)
     if result.signal:
         raise SystemExit(128 + result.signal)
-    model = load_generator(options.out / "run")
+    published = licensed(options.out / "run", options.out)
+    model = load_generator(published)
     made = judge(generate(model, range(JUDGED)))
     with ClipStore.open(store) as opened:
         real = judge(opened.read(range(JUDGED), size))
@@ -65,10 +69,10 @@ def main() -> None:
     replace_text(options.out / "judged.json", json.dumps(shares, indent=2) + "\n")
     print(json.dumps(shares, indent=2))
     settings = EvaluationOptions(metrics=("swd", "swd3d", "motion", "prdc", "memory"), features="pixels", clips=JUDGED)
-    card = evaluate(options.out / "run", store, settings)
+    card = evaluate(published, store, settings)
     card.save(options.out / "card.json")
     print(card.table())
-    publish(options.out / "run", options.out)
+    publish(options.out / "run", options.out, published.stem)
 
 
 if __name__ == "__main__":
