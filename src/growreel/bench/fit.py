@@ -37,8 +37,9 @@ except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
 LOG = logging.getLogger(__name__)
-BESIDE_TRAINING = 0.05
-"""Share of the memory that a run needs beside its steps: clips read ahead, samples, a checkpoint on its way to the disk."""
+BESIDE_TRAINING = 0.15
+"""Share of the memory that a run needs beside its first steps: clips read ahead, samples, a checkpoint on its way to the disk, and what
+the C library keeps in pieces as steps go on (docs/training.md)."""
 
 SIGNS_OF_TOO_LITTLE_MEMORY = (
     "memory ran out",
