@@ -71,6 +71,12 @@ def tiny_config(**training: Any) -> Config:
     )
 
 
+def with_other_networks(config: Config) -> Config:
+    """The same run with networks that are not the paper's: a modulated generator, a discriminator told of every channel's deviation."""
+    network = dataclasses.replace(config.network, generator="modulated", minibatch_stddev="channels")
+    return dataclasses.replace(config, network=network)
+
+
 def colored(config: Config) -> Config:
     """The configuration for clips of three channels, as training resolves it from a store."""
     return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=3))

@@ -89,9 +89,10 @@ def average_pool(x: Array, factors: Factors) -> Array:
     return y / (ft * fh * fw)
 
 
-def minibatch_stddev(x: Array, group: int = 4, eps: float = EPS) -> Array:
+def minibatch_stddev(x: Array, group: int = 4, eps: float = EPS, per_channel: bool = False) -> Array:
     """Append one map with sd = mean_{c,t,h,w} sqrt(var_group(x) + eps) of the clip's group. [n,c,t,h,w] -> [n,c+1,t,h,w].
 
+    Per channel: c maps, each with the mean over t, h and w of its channel, [n,2c,t,h,w].
     With g = min(group, n) and M = n/g groups, group j holds the clips j, j+M, j+2M, ...; the variance is the population's.
     """
     n, c, t, h, w = x.shape
@@ -99,13 +100,15 @@ def minibatch_stddev(x: Array, group: int = 4, eps: float = EPS) -> Array:
     if n % g:
         raise ValueError(f"minibatch_stddev: {n} clips do not form groups of {g}")
     groups = n // g
-    y = np.zeros((n, c + 1, t, h, w))
+    y = np.zeros((n, c + (c if per_channel else 1), t, h, w))
     y[:, :c] = x
     for j in range(groups):
         members = [j + i * groups for i in range(g)]
         mean = sum((x[i] for i in members), np.zeros((c, t, h, w))) / g
         variance = sum(((x[i] - mean) ** 2 for i in members), np.zeros((c, t, h, w))) / g
-        y[members, c] = np.sum(np.sqrt(variance + eps)) / (c * t * h * w)
+        deviation = np.sqrt(variance + eps)
+        for k in range(y.shape[1] - c):
+            y[members, c + k] = np.mean(deviation[k]) if per_channel else np.sum(deviation) / (c * t * h * w)
     return y
 
 
@@ -160,7 +163,55 @@ def generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Arr
     return lerp(upsample_nearest(faded_out, _factors(sizes[stage - 1], sizes[stage])), clips, alpha)
 
 
-def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: Array, group: int = 4) -> Array:
+def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Factors = (1, 1, 1)) -> Array:
+    """Clip by clip: a kernel whose input channels are weighed by 1 + A style, and which is divided by its own norm per output channel.
+
+    The bias is divided with it; gain sqrt(2). Then a plane per output channel is added: slopes B style times frame, row and column, at the
+    middle of every voxel, with the edges of the clip at -1 and 1. x [n,c,t,h,w] is first scaled up; styles [n,d].
+    """
+    x = upsample_nearest(x, factors)
+    weight, bias = _array(state, f"{name}.conv.weight"), _array(state, f"{name}.conv.bias")
+    weight = weight / math.sqrt(weight[0].size)
+    d = styles.shape[1]
+    y = np.zeros((len(x), len(bias), *x.shape[2:]))
+    for i, style in enumerate(styles):
+        scale = 1 + _array(state, f"{name}.scale.weight") @ style / math.sqrt(d) + _array(state, f"{name}.scale.bias")
+        slopes = (_array(state, f"{name}.slopes.weight") @ style * 0.5 / math.sqrt(d) + _array(state, f"{name}.slopes.bias")).reshape(3, -1)
+        kernel = weight * scale[None, :, None, None, None]
+        convolved = conv3d(x[i : i + 1], kernel)[0]
+        for o in range(len(bias)):
+            y[i, o] = math.sqrt(2) * (convolved[o] + bias[o]) / math.sqrt(np.sum(kernel[o] ** 2) + EPS)
+            for axis, extent in enumerate(x.shape[2:]):
+                middles = -1 + (np.arange(extent) + 0.5) * 2 / extent
+                y[i, o] += slopes[axis, o] * np.moveaxis(np.broadcast_to(middles, (*np.delete(x.shape[2:], axis), extent)), -1, axis)
+    return y
+
+
+def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Array) -> Array:
+    """As `generator`, with styles from two dense layers kept ten times too large, modulated convolutions, and no pixel norm."""
+    d = latents.shape[1]
+    latents = pixel_norm(latents)
+    styles = latents
+    for k in range(2):
+        weight, bias = _array(state, f"mapping.layers.{k}.weight"), _array(state, f"mapping.layers.{k}.bias")
+        styles = leaky_relu(styles @ (weight * 0.1 * math.sqrt(2) / math.sqrt(d)).T + bias)
+    weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
+    x = (latents @ (weight * (math.sqrt(2) / 4 / math.sqrt(d))).T).reshape(len(latents), len(bias), *sizes[0])
+    x = leaky_relu(x + bias[None, :, None, None, None])
+    x = leaky_relu(modulated_conv(state, "first", x, styles))
+    old = x
+    for i in range(1, stage + 1):
+        old, block = x, f"blocks.{_name(sizes[i])}"
+        x = leaky_relu(modulated_conv(state, f"{block}.conv0", x, styles, _factors(sizes[i - 1], sizes[i])))
+        x = leaky_relu(modulated_conv(state, f"{block}.conv1", x, styles))
+    clips = _conv(state, f"to_rgb.{_name(sizes[stage])}", x, gain=1.0)
+    if stage == 0:
+        return clips
+    faded_out = _conv(state, f"to_rgb.{_name(sizes[stage - 1])}", old, gain=1.0)
+    return lerp(upsample_nearest(faded_out, _factors(sizes[stage - 1], sizes[stage])), clips, alpha)
+
+
+def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: Array, group: int = 4, per_channel: bool = False) -> Array:
     """E(x), the newest block weighted by alpha. clips [n, colors, t, h, w] at `sizes[stage]` -> features [n, d].
 
     x = lrelu(from_rgb(clip)); per block lrelu(pool(conv1(lrelu(conv0(x))))), after the newest block
@@ -174,7 +225,7 @@ def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: A
         if i == stage:
             old = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[i - 1])}", average_pool(clips, factors)))
             x = lerp(old, x, alpha)
-    x = leaky_relu(_conv(state, "last", minibatch_stddev(x, group)))
+    x = leaky_relu(_conv(state, "last", minibatch_stddev(x, group, per_channel=per_channel)))
     weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
     scale = math.sqrt(2.0) / math.sqrt(weight.shape[1])
     return leaky_relu(x.reshape(len(x), -1) @ (weight * scale).T + bias)

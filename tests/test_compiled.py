@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import colored, tiny_config
+from conftest import colored, tiny_config, with_other_networks
 from growreel.config import Config, LossConfig, TrainingConfig, load_config, to_yaml
 from growreel.errors import GrowreelError
 from growreel.growth import Position
@@ -75,6 +75,17 @@ def test_the_graph_is_the_step(name: Any, options: dict[str, Any], uncompiled: l
         torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
     for name, module in state.modules().items():
         torch.testing.assert_close(module.state_dict(), plain.modules()[name].state_dict(), rtol=rtol, atol=atol)
+
+
+def test_the_graph_of_other_networks_is_their_step(uncompiled: list[Any]) -> None:
+    ours, theirs = (
+        with_other_networks(config(LossConfig(name="relativistic"), precision="float64", compile=each)) for each in ("on", "off")
+    )
+    (state, scalars), (plain, expected) = trained(ours, (0.4, 1.0)), trained(theirs, (0.4, 1.0))
+    assert uncompiled
+    for made, wanted in zip(scalars, expected, strict=True):
+        torch.testing.assert_close(made, wanted, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(state.weights(), plain.weights(), rtol=1e-8, atol=1e-9)
 
 
 def test_steps_without_penalty_have_a_graph_of_their_own(uncompiled: list[Any]) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from conftest import tiny_config
 from growreel.cli.main import main
+from growreel.config.schema import GeneratorKind, NetworkConfig, Resampling
 from growreel.errors import GrowreelError
 from growreel.export import export
 from growreel.export import files as files_module
@@ -36,18 +37,19 @@ def run(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", ["plain", "modulated"])
 @pytest.mark.parametrize("resampling", ["box", "smooth"])
 @pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0)])
-def test_the_plain_generator_is_the_generator(stage: int, alpha: float, resampling: str) -> None:
+def test_the_plain_generator_is_the_generator(stage: int, alpha: float, resampling: Resampling, kind: GeneratorKind) -> None:
     config = tiny_config()
-    tree = config.network.__class__(max_channels=4, latent_dim=8, feature_dim=8, image_channels=3, resampling=resampling)  # type: ignore[arg-type]
+    tree = NetworkConfig(max_channels=4, latent_dim=8, feature_dim=8, image_channels=3, resampling=resampling, generator=kind)
     torch.manual_seed(0)
     generator = build_generator(config.__class__(growth=config.growth, network=tree)).double()
     plain = PlainGenerator(generator, Position(stage, "fade" if alpha < 1 else "stable", alpha))
     latents = torch.randn(5, 8, dtype=torch.float64)
     for truncation in (1.0, 0.4):
         expected = generator(latents, stage, alpha, truncation).clamp(-1, 1)
-        torch.testing.assert_close(plain(latents, torch.tensor([truncation])), expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(plain(latents, torch.tensor([truncation], dtype=torch.float64)), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("format", ["onnx", "pt2"])

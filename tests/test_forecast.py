@@ -129,7 +129,7 @@ def test_a_slow_start_is_not_the_pace(device: str, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(trial, "StageWorkload", Workload)
     monkeypatch.setattr(trial, "forget_peak", lambda _: None)
-    monkeypatch.setattr(trial.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr("growreel.training.trial.time.perf_counter", lambda: clock[0])
     monkeypatch.setattr(trial, "LIMIT_SHARE", 1e9 if device == "cpu" else 0.0)
     times = measure_stages(colored(tiny_config()), torch.device(device), 120)
     assert len(times) == 2

@@ -17,18 +17,23 @@ from growreel.config import load_preset
 from growreel.config.schema import Resampling
 from growreel.growth import Size
 from growreel.losses import build_loss
-from growreel.models import Discriminator, Generator, build_discriminator, build_generator
+from growreel.models import Discriminator, Generator, ModulatedGenerator, build_discriminator, build_generator
 from growreel.models.layers import EqualizedConv3d, KernelFilter, Taps, downsample, minibatch_stddev, upsample
 from growreel.training.summary import PlanSummary, count_parameters
 
 LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time and height
 
 
-def networks(resampling: Resampling = "box", colors: int = 3) -> tuple[Generator, Discriminator]:
+def networks(resampling: Resampling = "box", colors: int = 3, kind: str = "paper") -> tuple[Generator, Discriminator]:
+    """Of the paper's kind, or `other`: modulated, and told of every channel's deviation."""
     torch.manual_seed(0)
     plan = make_plan(*LADDER)
     shared: Any = {"base_channels": 24, "max_channels": 6, "image_channels": colors, "resampling": resampling}
-    generator, discriminator = Generator(plan, latent_dim=5, **shared), Discriminator(plan, feature_dim=7, **shared)
+    if kind == "paper":
+        generator, discriminator = Generator(plan, latent_dim=5, **shared), Discriminator(plan, feature_dim=7, **shared)
+    else:
+        generator = ModulatedGenerator(plan, latent_dim=5, **shared)
+        discriminator = Discriminator(plan, feature_dim=7, **shared, stddev="channels")
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
             if name.endswith("bias"):
@@ -42,24 +47,24 @@ def arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("stage", range(len(LADDER)))
-@pytest.mark.parametrize("colors", [1, 3])
-def test_networks_equal_the_reference(stage: int, alpha: float, colors: int) -> None:
-    generator, discriminator = networks(colors=colors)
+@pytest.mark.parametrize(("kind", "colors"), [("paper", 1), ("paper", 3), ("other", 3)])
+def test_networks_equal_the_reference(stage: int, alpha: float, kind: str, colors: int) -> None:
+    generator, discriminator = networks(colors=colors, kind=kind)
     sizes = generator.plan.sizes
     latents = torch.randn(4, 5, dtype=torch.float64)
     clips = torch.randn(4, colors, *sizes[stage], dtype=torch.float64)
     with torch.no_grad():
         ours_g, ours_d = generator(latents, stage, alpha).numpy(), discriminator(clips, stage, alpha).numpy()
-    np.testing.assert_allclose(ours_g, reference.generator(arrays(generator), sizes, stage, alpha, latents.numpy()), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(
-        ours_d, reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy()), rtol=1e-10, atol=1e-12
-    )
+    reference_g = reference.generator if kind == "paper" else reference.modulated_generator
+    np.testing.assert_allclose(ours_g, reference_g(arrays(generator), sizes, stage, alpha, latents.numpy()), rtol=1e-10, atol=1e-12)
+    expected = reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy(), per_channel=kind == "other")
+    np.testing.assert_allclose(ours_d, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("resampling", ["box", "smooth"])
+@pytest.mark.parametrize(("resampling", "kind"), [("box", "paper"), ("smooth", "paper"), ("box", "other"), ("smooth", "other")])
 @pytest.mark.parametrize("stage", range(1, len(LADDER)))
-def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int, resampling: Resampling) -> None:
-    generator, discriminator = networks(resampling)
+def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int, resampling: Resampling, kind: str) -> None:
+    generator, discriminator = networks(resampling, kind=kind)
     scale, size = generator.plan.scale(stage), generator.plan.sizes[stage]
     latents, clips = torch.randn(4, 5).double(), torch.randn(4, 3, *size).double()
     assert torch.equal(generator(latents, stage, 0.0), upsample(generator(latents, stage - 1), scale, resampling))
@@ -158,11 +163,14 @@ def test_a_kernel_filter_is_a_full_convolution(filters: tuple[Taps, Taps, Taps],
     assert not layer.state_dict()
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize(("clips", "group"), [(1, 1), (2, 2), (3, 3), (4, 4), (6, 3), (8, 4)])
-def test_minibatch_stddev_groups(clips: int, group: int) -> None:
+def test_minibatch_stddev_groups(clips: int, group: int, per_channel: bool) -> None:
     x = torch.randn(clips, 3, 2, 2, 2).double()
-    ours = minibatch_stddev(x)
-    np.testing.assert_allclose(ours.numpy(), reference.minibatch_stddev(x.numpy(), group=group), rtol=1e-12)
+    expected = reference.minibatch_stddev(x.numpy(), group=group, per_channel=per_channel)
+    np.testing.assert_allclose(minibatch_stddev(x, per_channel=per_channel).numpy(), expected, rtol=1e-12)
+    twice = minibatch_stddev(torch.cat([x, 2 * x]), parts=2, per_channel=per_channel)
+    np.testing.assert_allclose(twice[:clips].numpy(), expected, rtol=1e-12)
 
 
 def test_state_dict_keys_are_named_by_stage() -> None:
@@ -171,8 +179,9 @@ def test_state_dict_keys_are_named_by_stage() -> None:
     assert {key.split(".")[1] for key in discriminator.state_dict() if key.startswith("from_rgb")} == set(LADDER)
 
 
-def test_truncation_0_gives_one_clip_for_all_latents() -> None:
-    generator, _ = networks()
+@pytest.mark.parametrize("kind", ["paper", "other"])
+def test_truncation_0_gives_one_clip_for_all_latents(kind: str) -> None:
+    generator, _ = networks(kind=kind)
     clips = generator(torch.randn(3, 5).double(), 2, truncation=0.0)
     torch.testing.assert_close(
         clips, clips[:1].expand_as(clips), rtol=0, atol=1e-12

@@ -11,6 +11,7 @@ from growreel.growth import Size
 from growreel.losses import SlicedWassersteinLoss, build_loss
 from growreel.losses.wasserstein_gp import WassersteinGPLoss
 from growreel.models.generator import stage_channels
+from growreel.models.layers import EqualizedConv3d
 from growreel.training.adam import ReleasedAdam
 from growreel.training.state import TrainingState
 
@@ -78,6 +79,8 @@ def test_networks_and_optimisers() -> None:
     assert sum(p.numel() for p in state.loss.parameters()) == 16_640
     assert (state.generator.latent_dim, state.discriminator.feature_dim) == (128, 128)
     assert isinstance(state.generator_optimizer, ReleasedAdam)
-    weights = state.generator.first.weight  # equalised: drawn from N(0, 1), scaled when they are used
+    first = state.generator.first
+    assert isinstance(first, EqualizedConv3d)
+    weights = first.weight  # equalised: drawn from N(0, 1), scaled when they are used
     assert weights.std().item() == pytest.approx(1, abs=0.01)
-    assert state.generator.first.weight_scale == pytest.approx((2 / (128 * 27)) ** 0.5)
+    assert first.weight_scale == pytest.approx((2 / (128 * 27)) ** 0.5)

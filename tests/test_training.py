@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import reference
-from conftest import colored, tiny_config
+from conftest import colored, tiny_config, with_other_networks
 from growreel.config import Config, LossConfig, load_config
 from growreel.data.batches import ClipBatches
 from growreel.data.store import ClipStore
@@ -28,7 +28,10 @@ from growreel.evaluation.evaluate import evaluate
 from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Position, Size
 from growreel.losses import build_loss
+from growreel.models import ModulatedGenerator
+from growreel.models.files import load_generator
 from growreel.runtime.randomness import Purpose, keyed_rng
+from growreel.sampling import generate
 from growreel.training import loop, step
 from growreel.training.augment import Augmentation
 from growreel.training.checkpoint import list_checkpoints
@@ -378,6 +381,20 @@ def test_every_loss_and_precision_trains(name: LossName, precision: str, shapes_
     assert all(abs(line["loss_generator"]) < 1e3 for line in lines)
     resolved = load_config(tmp_path / "run" / "config.yaml").training.precision
     assert resolved in ("float32", "bfloat16") if precision == "auto" else resolved == precision
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_other_networks_train_stop_and_go_on(precision: str, shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_other_networks(tiny_config(precision=precision))
+    run(shapes_store, tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        at_clips(patch, 56, lambda: signal.raise_signal(signal.SIGTERM))
+        assert run(shapes_store, tmp_path / "run", config).clips_shown == 60
+    run(shapes_store, tmp_path / "run", config)
+    assert_same(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+    model = load_generator(tmp_path / "run")
+    assert isinstance(model.generator, ModulatedGenerator)
+    assert generate(model, range(3)).shape == (3, 4, 8, 8, 3)
 
 
 def test_golden_losses(tmp_path: Path) -> None:

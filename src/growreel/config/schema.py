@@ -13,6 +13,8 @@ from growreel.ranges import check_range
 
 Precision = Literal["float64", "float32", "tf32", "bfloat16", "auto"]
 Resampling = Literal["box", "smooth"]
+GeneratorKind = Literal["plain", "modulated"]
+MinibatchStddev = Literal["mean", "channels"]
 EMA_HALFLIFE_CLIPS = 10_000.0
 
 
@@ -33,6 +35,11 @@ class NetworkConfig:
     resampling: Resampling = "box"
     """How blocks scale up and down: `box` repeats voxels and averages them (the paper); `smooth` filters with 1, 3, 3, 1 along every axis
     that grows (StyleGAN), which leaves no grid and costs more."""
+    generator: GeneratorKind = "plain"
+    """`plain`: the paper's; `modulated`: the latent weighs the channels of every convolution (StyleGAN2), and tells it where things are."""
+    minibatch_stddev: MinibatchStddev = "mean"
+    """What the discriminator is told of how the clips of a group differ: one number, the mean over all channels (ProGAN, the paper), or
+    one for each of the `channels`, by which it sees at once that, say, all have one colour."""
 
     def __post_init__(self) -> None:
         for name in ("base_channels", "max_channels", "latent_dim", "feature_dim"):

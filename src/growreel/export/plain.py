@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growreel.config.schema import Resampling
-from growreel.growth import Position
+from growreel.growth import Position, Size
 from growreel.models.functions import LEAKY_SLOPE, Geometry
-from growreel.models.generator import Generator, GeneratorBlock
+from growreel.models.generator import Generator
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample
+from growreel.models.modulated import ModulatedConv3d, ModulatedGenerator, coordinates, demodulation, per_channel
 
 
 class PlainLayer(nn.Module):
@@ -44,6 +45,37 @@ class PlainLayer(nn.Module):
         return convolve(x_NCTHW, self.kernel, self.bias, stride=self.geometry.stride, padding=self.geometry.padding)
 
 
+class PlainModulatedLayer(nn.Module):
+    """A `ModulatedConv3d` whose kernel, and whose coordinates of one size, are finished."""
+
+    scale_weight: Tensor
+    scale_bias: Tensor
+    power: Tensor
+    slopes_weight: Tensor
+    slopes_bias: Tensor
+    places: Tensor
+
+    def __init__(self, layer: ModulatedConv3d, resampling: Resampling, size: Size) -> None:
+        super().__init__()
+        self.layer = PlainLayer(layer.conv, resampling)
+        weight, bias = _finished(layer.scale)
+        self.register_buffer("scale_weight", weight)
+        self.register_buffer("scale_bias", bias + 1)
+        self.register_buffer("power", layer.power())
+        for name, value in zip(("slopes_weight", "slopes_bias"), _finished(layer.slopes), strict=True):
+            self.register_buffer(name, value)
+        self.register_buffer("places", coordinates(*size, like=weight))
+        self.size = size
+
+    def forward(self, x_NCTHW: Tensor, style: Tensor) -> Tensor:
+        scale = F.linear(style, self.scale_weight, self.scale_bias)
+        y = self.layer(x_NCTHW * per_channel(scale)) * per_channel(demodulation(scale, self.power))
+        slopes = F.linear(style, self.slopes_weight, self.slopes_bias)
+        planes = (self.places @ slopes.reshape(-1, 3, slopes.shape[1] // 3)).transpose(1, 2)
+        result: Tensor = y + planes.reshape(-1, slopes.shape[1] // 3, *self.size)
+        return result
+
+
 class PlainGenerator(nn.Module):
     """A generator at one position of its plan, in float32, of operations that every exporter knows; its clips are clamped.
 
@@ -52,43 +84,73 @@ class PlainGenerator(nn.Module):
         position: stage and alpha.
     """
 
-    weight: Tensor
-    bias: Tensor
-
     @torch.no_grad()
     def __init__(self, generator: Generator, position: Position) -> None:
         super().__init__()
-        dense: EqualizedLinear = generator.dense
-        self.register_buffer("weight", dense.weight * dense.weight_scale)
-        self.register_buffer("bias", dense.bias.repeat_interleave(dense.bias_repeats))
-        sizes = generator.plan.sizes[: position.stage + 1]
-        self.first_size, self.alpha, self.resampling = sizes[0], position.alpha, generator.resampling
-        self.layers = nn.ModuleList([PlainLayer(generator.first, generator.resampling)])
+        self.dense = _Dense(generator.dense)
+        mapping = generator.mapping.layers if isinstance(generator, ModulatedGenerator) else ()
+        self.mapping = nn.ModuleList(_Dense(layer) for layer in mapping)
+        sizes, resampling = generator.plan.sizes[: position.stage + 1], generator.resampling
+        self.first_size, self.alpha, self.resampling = sizes[0], position.alpha, resampling
+        self.layers = nn.ModuleList([_plain(generator.first, resampling, sizes[0])])
         for size in sizes[1:]:
             block = generator.blocks[str(size)]
-            assert isinstance(block, GeneratorBlock)
-            self.layers.extend([PlainLayer(block.conv0, generator.resampling), PlainLayer(block.conv1, generator.resampling)])
-        self.to_rgb = PlainLayer(generator.to_rgb[str(sizes[-1])], generator.resampling)
+            self.layers.extend(_plain(layer, resampling, size) for layer in block.children())
+        self.to_rgb = PlainLayer(generator.to_rgb[str(sizes[-1])], resampling)
         self.old_rgb, self.scale = None, None
         if position.stage > 0 and position.alpha < 1:
-            self.old_rgb, self.scale = (
-                PlainLayer(generator.to_rgb[str(sizes[-2])], generator.resampling),
-                generator.plan.scale(position.stage),
-            )
+            self.old_rgb = PlainLayer(generator.to_rgb[str(sizes[-2])], resampling)
+            self.scale = generator.plan.scale(position.stage)
 
     def forward(self, latents: Tensor, truncation: Tensor) -> Tensor:
         """Clips [n, c, t, h, w] in -1 to 1 of latents [n, d], standard normal; truncation [1] as in `Generator.forward`."""
-        x = F.linear(pixel_norm(latents) * truncation, self.weight, self.bias)
-        x = _leaky_pixel_norm(x.reshape(-1, x.shape[1] // self.first_size.voxels, *self.first_size))
+        latents = pixel_norm(latents) * truncation
+        style = latents
+        for layer in self.mapping:
+            style = F.leaky_relu(layer(style), LEAKY_SLOPE)
+        styles = (style,) if len(self.mapping) else ()
+        x = self.dense(latents)
+        x = self._activate(x.reshape(-1, x.shape[1] // self.first_size.voxels, *self.first_size))
         previous = x
         for number, layer in enumerate(self.layers):
             if number == len(self.layers) - 2:
                 previous = x
-            x = _leaky_pixel_norm(layer(x))
+            x = self._activate(layer(x, *styles))
         rgb: Tensor = self.to_rgb(x)
         if self.old_rgb is not None and self.scale is not None:
             rgb = torch.lerp(upsample(self.old_rgb(previous), self.scale, self.resampling), rgb, self.alpha)
         return rgb.clamp(-1, 1)
+
+    def _activate(self, x_NCTHW: Tensor) -> Tensor:
+        """Leaky ReLU, and pixel norm where no modulation takes its place."""
+        x_NCTHW = F.leaky_relu(x_NCTHW, LEAKY_SLOPE)
+        return x_NCTHW if len(self.mapping) else pixel_norm(x_NCTHW)
+
+
+class _Dense(nn.Module):
+    """A dense layer whose weights are finished."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        for name, value in zip(("weight", "bias"), _finished(layer), strict=True):
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+def _finished(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of an EqualizedLinear as it uses them."""
+    assert isinstance(layer, EqualizedLinear)
+    return layer.weight * layer.weight_scale, layer.bias.repeat_interleave(layer.bias_repeats)
+
+
+def _plain(layer: nn.Module, resampling: Resampling, size: Size) -> nn.Module:
+    """The plain form of a convolution whose output has this size."""
+    return PlainModulatedLayer(layer, resampling, size) if isinstance(layer, ModulatedConv3d) else PlainLayer(layer, resampling)
 
 
 def _repeated(x_NCTHW: Tensor, times: tuple[int, int, int]) -> Tensor:
@@ -96,7 +158,3 @@ def _repeated(x_NCTHW: Tensor, times: tuple[int, int, int]) -> Tensor:
     (t, h, w), (a, b, c) = x_NCTHW.shape[2:], times
     wide = x_NCTHW.reshape(-1, x_NCTHW.shape[1], t, 1, h, 1, w, 1).expand(-1, -1, -1, a, -1, b, -1, c)
     return wide.reshape(-1, x_NCTHW.shape[1], t * a, h * b, w * c)
-
-
-def _leaky_pixel_norm(x_NCTHW: Tensor) -> Tensor:
-    return pixel_norm(F.leaky_relu(x_NCTHW, LEAKY_SLOPE))

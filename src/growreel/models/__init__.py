@@ -5,15 +5,17 @@ from __future__ import annotations
 from growreel.config import Config
 from growreel.models.discriminator import Discriminator
 from growreel.models.generator import Generator
+from growreel.models.modulated import ModulatedGenerator
 
-__all__ = ["Discriminator", "Generator", "build_discriminator", "build_generator"]
+__all__ = ["Discriminator", "Generator", "ModulatedGenerator", "build_discriminator", "build_generator"]
 
 
 def build_generator(config: Config) -> Generator:
     """A generator with fresh weights; `network.image_channels` must be resolved (1 or 3)."""
     network = config.network
     assert network.image_channels is not None
-    return Generator(
+    kind = ModulatedGenerator if network.generator == "modulated" else Generator
+    return kind(
         config.growth.plan(),
         base_channels=network.base_channels,
         max_channels=network.max_channels,
@@ -34,4 +36,5 @@ def build_discriminator(config: Config) -> Discriminator:
         feature_dim=network.feature_dim,
         image_channels=network.image_channels,
         resampling=network.resampling,
+        stddev=network.minibatch_stddev,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from growreel.config.schema import Resampling
+from growreel.config.schema import MinibatchStddev, Resampling
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_relu, leaky_relu_
 from growreel.models.generator import stage_channels
@@ -42,9 +42,10 @@ class Discriminator(nn.Module):
         feature_dim: int,
         image_channels: int,
         resampling: Resampling = "box",
+        stddev: MinibatchStddev = "mean",
     ) -> None:
         super().__init__()
-        self.plan, self.feature_dim = plan, feature_dim
+        self.plan, self.feature_dim, self.stddev = plan, feature_dim, stddev
         self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
@@ -54,7 +55,7 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleDict(
             {str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i), resampling) for i in range(1, len(sizes))}
         )
-        self.last = EqualizedConv3d(widths[0] + 1, widths[0])
+        self.last = EqualizedConv3d(widths[0] * 2 if stddev == "channels" else widths[0] + 1, widths[0])
         self.dense = EqualizedLinear(widths[0] * sizes[0].voxels, feature_dim)
 
     def forward(
@@ -79,6 +80,6 @@ class Discriminator(nn.Module):
                 old = leaky_relu(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))), product_dtype)
                 x = blend(old, x, alpha)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        x = leaky_relu_(self.last(minibatch_stddev(x, parts=parts), product_dtype))
+        x = leaky_relu_(self.last(minibatch_stddev(x, parts=parts, per_channel=self.stddev == "channels"), product_dtype))
         features: Tensor = leaky_relu_(self.dense(x.flatten(1)))
         return features

@@ -55,13 +55,25 @@ class Generator(nn.Module):
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
         # The small gain keeps the first activations at the scale that pixel norm brings everywhere else (Karras et al. 2017).
         self.dense = EqualizedLinear(latent_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
-        self.first = EqualizedConv3d(widths[0], widths[0])
-        self.blocks = nn.ModuleDict(
-            {str(sizes[i]): GeneratorBlock(widths[i - 1], widths[i], plan.scale(i), resampling) for i in range(1, len(sizes))}
-        )
+        self.first = self._first(widths[0])
+        self.blocks = nn.ModuleDict({str(sizes[i]): self._block(widths[i - 1], widths[i], plan.scale(i)) for i in range(1, len(sizes))})
         self.to_rgb = nn.ModuleDict(
             {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
         )
+
+    def _first(self, channels: int) -> nn.Module:
+        return EqualizedConv3d(channels, channels)
+
+    def _block(self, in_channels: int, out_channels: int, scale: Size) -> nn.Module:
+        return GeneratorBlock(in_channels, out_channels, scale, self.resampling)
+
+    def _styles(self, latents: Tensor) -> tuple[Tensor, ...]:
+        """What every convolution is told beside its input, made of the normalised latents; here nothing."""
+        return ()
+
+    def _activate(self, x_NCTHW: Tensor) -> Tensor:
+        """After every convolution but those to RGB; in place."""
+        return leaky_pixel_norm_(x_NCTHW)
 
     def forward(
         self, latents: Tensor, stage: int, alpha: float | Tensor = 1.0, truncation: float = 1.0, dtype: torch.dtype | None = None
@@ -80,14 +92,15 @@ class Generator(nn.Module):
             [n, c, t, h, w] of that dtype, about -1 to 1, not clamped.
         """
         sizes = [str(size) for size in self.plan.sizes]
-        latents = latents.to(self.dense.weight.dtype)
-        x = self.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *self.plan.sizes[0]))
-        x = leaky_pixel_norm_(x.clone(memory_format=torch.channels_last_3d))
-        x = leaky_pixel_norm_(self.first(x)).to(dtype or latents.dtype)
+        latents = pixel_norm(latents.to(self.dense.weight.dtype)) * truncation
+        styles = self._styles(latents)
+        x = self.dense(latents).unflatten(1, (-1, *self.plan.sizes[0]))
+        x = self._activate(x.clone(memory_format=torch.channels_last_3d))
+        x = self._activate(self.first(x, *styles)).to(dtype or latents.dtype)
         previous = x
         for i in range(1, stage + 1):
             previous = x
-            x = run_block(self.blocks[sizes[i]], x, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
+            x = run_block(self.blocks[sizes[i]], x, *styles, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
         rgb: Tensor = self.to_rgb[sizes[stage]](x)
         if stage > 0 and (isinstance(alpha, Tensor) or alpha < 1):
             old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage), self.resampling)

@@ -52,20 +52,22 @@ def group_of(clips: int, group_size: int = 4) -> int:
     return max(g for g in range(1, min(group_size, clips) + 1) if clips % g == 0)
 
 
-def minibatch_stddev(x_NCTHW: Tensor, group_size: int = 4, eps: float = 1e-8, parts: int = 1) -> Tensor:
-    """Append one map holding the standard deviation over a group of clips, averaged over C, T, H and W.
+def minibatch_stddev(x_NCTHW: Tensor, group_size: int = 4, eps: float = 1e-8, parts: int = 1, per_channel: bool = False) -> Tensor:
+    """Append one map holding the standard deviation over a group of clips, averaged over C, T, H and W; or, `per_channel`, a map for each
+    channel, averaged over T, H and W.
 
     Clips i, i + n/g, i + 2n/g, ... form a group of g; g is the largest divisor of n that is at most `group_size`. With `parts` the
     batch is so many minibatches of n clips, one after the other, each with groups of its own.
-    Returns [parts * n, c + 1, t, h, w].
+    Returns [parts * n, c + 1, t, h, w], or [parts * n, 2 * c, t, h, w] per channel.
     """
     clips, _, t, h, w = x_NCTHW.shape
     n = clips // parts
     group = group_of(n, group_size)
     grouped = x_NCTHW.view(parts, group, n // group, *x_NCTHW.shape[1:])
     variance = (grouped - grouped.mean(dim=1, keepdim=True)).square().mean(dim=1)
-    statistic = (variance + eps).sqrt().mean(dim=(2, 3, 4, 5))
-    mapped = torch.cat([x_NCTHW, statistic.repeat(1, group).view(clips, 1, 1, 1, 1).expand(clips, 1, t, h, w)], dim=1)
+    statistic = (variance + eps).sqrt().mean(dim=(3, 4, 5) if per_channel else (2, 3, 4, 5)).view(parts, n // group, -1)
+    maps = statistic.repeat(1, group, 1).view(clips, -1, 1, 1, 1).expand(-1, -1, t, h, w)
+    mapped = torch.cat([x_NCTHW, maps], dim=1)
     return mapped.contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -185,13 +187,14 @@ def _pointwise(x_NCTHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class EqualizedLinear(nn.Module):
-    """Dense layer, [n, in] -> [n, out]. `bias_repeats` values in a row share one bias (one bias per channel of a map)."""
+    """Dense layer, [n, in] -> [n, out]. `bias_repeats` values in a row share one bias (one bias per channel of a map). With a `rate` the
+    same layer learns so many times as fast: its weights are kept so much larger, and made smaller at run time."""
 
-    def __init__(self, in_features: int, out_features: int, gain: float = math.sqrt(2), bias_repeats: int = 1) -> None:
+    def __init__(self, in_features: int, out_features: int, gain: float = math.sqrt(2), bias_repeats: int = 1, rate: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / rate)
         self.bias = nn.Parameter(torch.zeros(out_features // bias_repeats))
-        self.weight_scale = gain / math.sqrt(in_features)
+        self.weight_scale = gain * rate / math.sqrt(in_features)
         self.bias_repeats = bias_repeats
 
     def forward(self, x: Tensor) -> Tensor:
