@@ -145,6 +145,16 @@ def test_no_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not Path("trap.txt").exists()
 
 
+def test_a_flipped_bit_is_not_another_weight(tmp_path: Path) -> None:
+    """PyTorch does not look at the check sums of a state dict's members."""
+    file = tmp_path / "x.pt"
+    torch.save({"x": torch.full((100,), 1.5)}, file)
+    value = torch.tensor(1.5).numpy().tobytes()
+    file.write_bytes(file.read_bytes().replace(value, torch.tensor(-1.5).numpy().tobytes(), 1))
+    with pytest.raises(GrowreelError, match=r"x\.pt: cannot be read as a weights file \(.*is damaged\)\); get it again"):
+        read_arrays(file)
+
+
 @pytest.mark.parametrize("name", ["x.pt", "x.npz", "x.safetensors", "x.bin", "missing.npz"])
 def test_files_that_hold_no_weights_are_refused(name: str, tmp_path: Path) -> None:
     if not name.startswith("missing"):

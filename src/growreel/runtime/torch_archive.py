@@ -26,11 +26,15 @@ NAMES = frozenset(
 DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, LookupError, OverflowError, RuntimeError, AttributeError)
 
 
+class MoreThanTensorsError(ValueError):
+    """An archive that is whole, but would have to run code."""
+
+
 def load_archive(packed: bytes) -> Any:
     """What was saved: tensors, on the CPU, and plain values.
 
     Raises ValueError with the reason if it is no such archive, is damaged (by the check sums of its members, which PyTorch does not look
-    at), or names anything but tensors. MemoryError and PyTorch's RuntimeError for it are passed on.
+    at), or names anything but tensors (MoreThanTensorsError). MemoryError and PyTorch's RuntimeError for it are passed on.
     """
     checked = _checked(packed)
     try:
@@ -50,6 +54,8 @@ def _checked(packed: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             members = archive.infolist()
+            if any(info.filename.endswith("/constants.pkl") for info in members):
+                raise MoreThanTensorsError("it is a TorchScript archive")
             if any(info.compress_type != zipfile.ZIP_STORED for info in members) or sum(info.file_size for info in members) > len(packed):
                 raise ValueError("its parts do not fit its length")
             if (bad := archive.testzip()) is not None:
@@ -58,10 +64,14 @@ def _checked(packed: bytes) -> bytes:
             if len(pickles) != 1 or len({info.filename for info in members}) < len(members):
                 raise ValueError("it is no archive of torch.save")
             contents = {info.filename: archive.read(info) for info in members}
+    except MoreThanTensorsError:
+        raise
     except DAMAGE as error:
         raise ValueError(f"it is cut short or damaged ({plain(error) or type(error).__name__})") from error
     try:
         _check_pickle(contents[pickles[0]])
+    except MoreThanTensorsError:
+        raise
     except DAMAGE as error:
         raise ValueError(plain(error) or type(error).__name__) from error
     written = io.BytesIO()
@@ -74,6 +84,6 @@ def _checked(packed: bytes) -> bytes:
 def _check_pickle(data: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name == "GLOBAL" and argument not in NAMES:
-            raise ValueError(f"it names {shown(argument)}, which is neither a tensor nor a plain value")
+            raise MoreThanTensorsError(f"it names {shown(argument)}, which is neither a tensor nor a plain value")
         if opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"):
-            raise ValueError(f"it has {opcode.name}, which torch.save does not write")
+            raise MoreThanTensorsError(f"it has {opcode.name}, which torch.save does not write")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from growreel.errors import GrowreelError
+from growreel.reading.files import read_file
 from growreel.reading.npy import read_archive
 from growreel.reading.words import plain
+from growreel.runtime.torch_archive import MoreThanTensorsError, load_archive
 
 Network = TypeVar("Network", bound=nn.Module)
 SUFFIXES = (".npz", ".pt", ".pth", ".safetensors")
@@ -36,10 +38,10 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
             case ".safetensors":
                 return load_file(path)
             case ".pt" | ".pth":
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # of a TorchScript archive, which is refused right after
-                    return _tensors(path, torch.load(path, map_location="cpu", weights_only=True))
-    except pickle.UnpicklingError as error:
+                if zipfile.is_zipfile(path):
+                    return _tensors(path, load_archive(read_file(path)))
+                return _tensors(path, torch.load(path, map_location="cpu", weights_only=True))  # as PyTorch wrote before 1.6
+    except (pickle.UnpicklingError, MoreThanTensorsError) as error:
         raise GrowreelError(
             f"{path}: holds more than tensors, and growreel runs no code from files; save its state_dict alone, or, if it is a "
             "TorchScript file that you trust, name it with --torchscript"
