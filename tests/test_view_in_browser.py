@@ -17,7 +17,7 @@ import pytest
 
 from growreel.data.writer import write_store
 from growreel.preparation.drops import drops_beside, read_drops
-from growreel.recipe import read_recipe
+from growreel.recipe import Walk, read_recipe
 from growreel.runtime.locks import held
 from growreel.training.listening import Listener
 from viewing import Viewer, make_runs, viewing
@@ -242,7 +242,24 @@ def test_clips_are_played_with(browser: Any, viewer: Viewer, tmp_path: Path) -> 
         page.get_by_role("button", name="Walk between the two chosen").click()
         until(page, "document.querySelectorAll('#play-wall .tile').length === 9")
         assert heading.inner_text() == "From one to the other"
+        page.get_by_label("Take away").select_option("film")
+        page.get_by_label("Frames", exact=True).select_option("60")
+        press(page, page.get_by_label("A clip of its own for every"), "End")
+        for form in ("mp4", "gif", "webp"):
+            page.get_by_label("as", exact=True).select_option(form)
+            with page.expect_download() as download:
+                press(page, page.get_by_role("button", name="Export"))
+            download.value.save_as(tmp_path / f"film.{form}")
+            recipe = read_recipe(tmp_path / f"film.{form}")
+            assert (recipe.seeds, recipe.walk) == ((100,), Walk(60, 1, 103, 8)) and recipe.truncation == 0.5
         press(page, page.get_by_role("button", name="Back to the seeds"))
+
+        press(page, page.get_by_label("Choose seed 100", exact=True), "ArrowRight")
+        page.keyboard.press("n")
+        until(page, "document.getElementById('play-heading').textContent === 'Neighbours of seed 101'")
+        until(page, "document.activeElement.dataset.place === '101'")
+        press(page, page.get_by_role("button", name="Back to the seeds"))
+        page.get_by_label("Choose seed 102", exact=True).wait_for()
 
         page.get_by_label("Favourite: seed 101", exact=True).click()
         press(page, page.get_by_label("Choose seed 102", exact=True), "f")

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from growreel.models.files import LoadedGenerator
 from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import clips_of_latents
-from growreel.view.playing import MOST_SEED, View, number
+from growreel.sampling import between, clips_of_latents
+from growreel.view.playing import MOST_SEED, MOST_STEP, View, number
 from growreel.view.server import Asked, Reply
 from growreel.view.studio import Studio
 from growreel.view.subject import Subject
 
 STATION = 64
-MOST_FRAMES, MOST_STEP = 32, 16
+MOST_FRAMES = 32
 RATE = 25.0
 """Frames a second at which the way is walked; what a clip shows runs at the model's own rate."""
 
@@ -69,7 +69,7 @@ def walk_frames(
         before, share = known[frame // step][inner], frame % step / step
         if share:
             after = known[frame // step + 1][inner]
-            before = np.rint(before * (1 - share) + after.astype(np.float32) * share).astype(np.uint8)
+            before = between(before, after, share)
         pictures.append(before)
     return np.stack(pictures)
 
