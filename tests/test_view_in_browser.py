@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import os
+import re
 import shutil
 import threading
 import time
@@ -18,6 +19,7 @@ import pytest
 from growreel.data.writer import write_store
 from growreel.preparation.drops import drops_beside, read_drops
 from growreel.recipe import Walk, read_recipe
+from growreel.report.words import figure
 from growreel.runtime.locks import held
 from growreel.training.listening import Listener
 from viewing import Viewer, make_runs, viewing
@@ -200,6 +202,13 @@ def test_the_run_is_read(browser: Any, viewer: Viewer) -> None:
         assert "Seed of initial weights" not in page.locator("#run-settings").inner_text(), "the seed is at its default"
         assert "Stop after so many" not in page.locator("#run-settings").inner_text()
         assert page.locator("#run-settings tr").count() > 5
+
+
+def test_values_are_written_as_the_server_writes_them(browser: Any, viewer: Viewer) -> None:
+    values = [0.0, -0.0000123, 0.00052, 0.004132, 12.345, 999.96, 20_000, 3e30]
+    with Visit(browser, viewer, "run") as page:
+        said = page.evaluate("async (values) => { const charts = await import('./charts.js'); return values.map(charts.written); }", values)
+    assert said == [re.sub(r"(\.\d*?)0+$", r"\1", figure(value)) for value in values]
 
 
 def test_clips_are_played_with(browser: Any, viewer: Viewer, tmp_path: Path) -> None:

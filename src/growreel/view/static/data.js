@@ -23,7 +23,7 @@ export async function refresh() {
   const text = JSON.stringify(state) + currentRun();
   if (text === last) return;
   last = text;
-  byId("data-lede").textContent = `${state.store}: ${count(state.clips)} clips of ${times(state.size)}, ${state.fps} frames a second.`;
+  byId("data-lede").textContent = `${state.store}: ${count(state.clips)} clips of ${times(state.size)}, ${Number(state.fps.toFixed(2))} frames a second.`;
   const looked = state.looked < state.to_look ? ` Looked at ${count(state.looked)} of ${count(state.to_look)} so far.` : "";
   byId("data-about").textContent = `${count(state.found)} shown, ${count(state.dropped)} dropped; growreel prepare --drop ${state.list} leaves those out.${looked} ${state.error}`;
   const label = byId("data-label"), labels = ["", ...state.labels];
