@@ -34,7 +34,7 @@ from growreel.view.helps import config_helps
 from growreel.view.server import Refused
 from growreel.view.studio import Studio
 from growreel.view.subject import Subject
-from growreel.view.walking import STATION, walk_frames, way
+from growreel.view.walking import STATION, Knots, walk_frames, way
 from viewing import Viewer, make_runs, viewing
 
 
@@ -167,13 +167,13 @@ def test_an_endless_walk_is_one_walk_however_it_is_asked_for(runs: Path) -> None
     model = load_generator(runs / "first")
     whole = walk_frames(model, 7, 0, 24, 1)
     for step in (1, 3, 4):
-        knots = dict[int, NDArray[np.uint8]]()
+        knots: Knots = {}
         parts = np.concatenate([walk_frames(model, 7, start, 8, step, knots=knots) for start in (0, 8, 16)])
         assert np.array_equal(parts, walk_frames(model, 7, 0, 24, step)), "chunks fit together"
         assert np.array_equal(parts[::step], whole[::step]), "frames at knots have clips of their own"
     latent = way(7, np.array([10.0]), model.generator.latent_dim)
     clip = next(clips_of_latents(model.generator, model.position, torch.from_numpy(latent)))
-    assert any(np.array_equal(whole[10], frame) for frame in clip)
+    assert any(np.abs(whole[10].astype(int) - frame).max() <= 1 for frame in clip), "of the whole clip, but for rounding"
     frames = np.arange(0, 4 * STATION, 0.5)
     steps = np.linalg.norm(np.diff(way(7, frames, 16), axis=0), axis=1)
     assert steps.max() < 4 * np.median(steps), "no jump, at stations either"

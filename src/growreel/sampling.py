@@ -16,6 +16,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
+from growreel.models.window import frames_of_clips
 from growreel.ranges import check_range
 from growreel.recipe import Recipe, at_stage
 from growreel.runtime.durable import replacing, writing
@@ -78,9 +79,14 @@ def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int
 
 
 def clips_of_latents(
-    generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0, precision: str = "float32"
+    generator: Generator,
+    position: Position,
+    latents: Tensor,
+    truncation: float = 1.0,
+    precision: str = "float32",
+    frames: Sequence[range] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim], and make no other.
+    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim], and make no other; of each only `frames`, if they are given.
 
     Every clip is computed alone: libraries choose their kernels, and with them the rounding, by the size of a batch, so that in a batch a
     clip's pixels could depend on how many are asked for. The settings of `use_arithmetic` hold while clips are computed, not between.
@@ -90,16 +96,22 @@ def clips_of_latents(
     arithmetic = named_arithmetic(precision, "--precision", device)
     queue = CARD_QUEUE if device.type == "cuda" else 1
     for start in range(0, len(latents), queue):
-        yield from _computed(generator, position, latents[start : start + queue].to(device), truncation, arithmetic)
+        some = None if frames is None else frames[start : start + queue]
+        yield from _computed(generator, position, latents[start : start + queue].to(device), truncation, arithmetic, some)
 
 
 @torch.no_grad()
-def _computed(generator: Generator, position: Position, latents: Tensor, truncation: float, arithmetic: Arithmetic) -> NDArray[np.uint8]:
+def _computed(
+    generator: Generator, position: Position, latents: Tensor, truncation: float, arithmetic: Arithmetic, frames: Sequence[range] | None
+) -> list[NDArray[np.uint8]]:
     dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
+    how = (position.stage, position.alpha, truncation, dtype)
     with use_arithmetic(arithmetic, repeatable=True):
-        levels = [to_levels(generator(latent[None], position.stage, position.alpha, truncation, dtype)) for latent in latents]
-    array: NDArray[np.uint8] = torch.cat(levels).cpu().numpy()
-    return array
+        if frames is None:
+            levels = [to_levels(generator(latent[None], *how)) for latent in latents]
+        else:
+            levels = [to_levels(frames_of_clips(generator, latent[None], *how, some)) for latent, some in zip(latents, frames, strict=True)]
+    return [clip[0].cpu().numpy() for clip in levels]
 
 
 class GeneratedClips:
