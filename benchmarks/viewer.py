@@ -4,14 +4,17 @@
     python benchmarks/viewer.py slowdown STORE --out slowdown.json
 
 `walk` asks a viewer for frames over HTTP, as the page does, with networks of the paper's width and random weights. `slowdown` lets one
-training run, takes turns of the same length with and without a client that asks for what the page asks, and gives the ratio of the steps
-made; beside it the processor time that the viewer has taken, which does not depend on what else the machine does.
+training run and takes turns of the same length with and without a client that asks for what the page *Run* asks (the browser itself is left
+out: it may be on another machine). For each pair of turns it gives the ratio of what the training needed for a clip: seconds of the
+processor in its own code, which others that want the processor change little, and seconds by the clock, which they change a lot. Beside it
+is what the viewer took of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -20,17 +23,21 @@ import tempfile
 import threading
 import time
 import urllib.request
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from growreel.config import load_preset, to_yaml
+from growreel.config import Config, load_preset, to_yaml
+from growreel.config.growth import StageConfig
 from growreel.models import build_generator
 from growreel.models.files import save_model
 from growreel.training.stats import read_lines
 from growreel.view.serve import open_viewer
 
+POLL_SECONDS = 5
+"""How often the page *Run* asks."""
 CASES = (("weizmann-64", "16x64x64"), ("trailerfaces-256", "32x256x256"))
 
 
@@ -76,51 +83,52 @@ def walk(seconds: float, threads: int) -> list[dict[str, Any]]:
     return rows
 
 
-def to_colored(config: Any) -> Any:
-    from dataclasses import replace
-
+def to_colored(config: Config) -> Config:
     return replace(config, network=replace(config.network, image_channels=3))
 
 
-def slowdown(store: Path, turn: float, turns: int) -> dict[str, Any]:
-    """Ratio of clips shown in turns with the page open to those without, pair by pair."""
+def slowdown(store: Path, turn: float, pairs: int, threads: int) -> dict[str, Any]:
+    """What a training needs for a clip in turns with the page open, over the same without, pair by pair."""
     with tempfile.TemporaryDirectory() as folder:
         run, settings = Path(folder) / "run", Path(folder) / "c.yaml"
-        settings.write_text(to_yaml(load_preset("demo")))
-        environment = {**os.environ, "OMP_NUM_THREADS": str(os.cpu_count())}
+        settings.write_text(to_yaml(lasting(load_preset("demo"))))
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, "-m", "growreel", "train", str(store), "--out", str(run), "--config", str(settings)]
-        extra = ["--clips", "100000000", "--training.stats_interval", "64", "--training.report", "false"]
-        training = subprocess.Popen([*command, *extra], stdout=subprocess.DEVNULL, env=environment)
+        training = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
         viewer: subprocess.Popen[str] | None = None
         try:
-            while len(read_lines(run / "stats.jsonl")) < 5:
+            while len(read_lines(run / "stats.jsonl")) < 60:  # what is done once is over, and growth too
                 time.sleep(1)
             viewer = subprocess.Popen(
                 [sys.executable, "-m", "growreel", "view", str(run), "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment
             )
             assert viewer.stdout is not None
             address = viewer.stdout.readline().split()[1]
-            shown = dict[bool, list[float]]({True: [], False: []})
-            used = list[float]()
             fetch(f"{address}api/run?run=run")  # what is imported once does not count
-            for number in range(2 * turns):
+            with_page, without, used = list[Cost](), list[Cost](), list[float]()
+            for number in range(2 * pairs):
                 page = number % 4 in (1, 2)  # off on on off: a drift of the machine cancels
-                cpu, before, began = cpu_seconds(viewer.pid), progress(run), time.perf_counter()
-                while time.perf_counter() - began < turn:
+                began, own = Mark.at_a_line(run, training.pid), sum(cpu_seconds(viewer.pid))
+                end = time.perf_counter() + turn
+                while time.perf_counter() < end:
                     if page:
                         fetch(f"{address}api/run?run=run")
-                    time.sleep(5)
-                after = progress(run)
-                shown[page].append((after[0] - before[0]) / (after[1] - before[1]))
+                    time.sleep(min(POLL_SECONDS, max(0.0, end - time.perf_counter())))
                 if page:
-                    used.append((cpu_seconds(viewer.pid) - cpu) / (time.perf_counter() - began))
-            ratios = [on / off for on, off in zip(shown[True], shown[False], strict=True)]
+                    used.append((sum(cpu_seconds(viewer.pid)) - own) / (time.perf_counter() - began.wall))
+                (with_page if page else without).append(Mark.at_a_line(run, training.pid) - began)
+                print(number, page, (with_page if page else without)[-1], flush=True)
             return {
-                "turns": turns,
+                "pairs": pairs,
                 "seconds": turn,
-                "median_ratio": statistics.median(ratios),
-                "ratios": ratios,
+                "threads": threads,
+                "clips_per_second": statistics.median(1 / each.wall for each in without),
                 "viewer_share_of_a_core": statistics.mean(used),
+                **{
+                    name: interval([getattr(on, name) / getattr(off, name) for on, off in zip(with_page, without, strict=True)])
+                    for name in ("user", "cpu", "wall")
+                },
+                "raw": {"with_page": [asdict(each) for each in with_page], "without": [asdict(each) for each in without]},
             }
         finally:
             training.kill()
@@ -130,15 +138,59 @@ def slowdown(store: Path, turn: float, turns: int) -> dict[str, Any]:
                 viewer.wait()
 
 
-def progress(run: Path) -> tuple[int, float]:
-    """Clips shown and time of the newest line."""
-    last = read_lines(run / "stats.jsonl")[-1]
-    return last["clips"], last["time"]
+def lasting(config: Config) -> Config:
+    """The same networks soon at their last stage, and there for ever: nothing else changes while turns are compared."""
+    sizes = [str(size) for size in config.growth.plan().sizes]
+    stages = tuple(StageConfig(size=size, fade_clips=0, stable_clips=800 if size != sizes[-1] else 10**9) for size in sizes)
+    training = replace(config.training, stats_interval=64, sample_interval=10**9, checkpoint_interval=10**9, report=False)
+    return replace(config, growth=replace(config.growth, stages=stages), training=training)
 
 
-def cpu_seconds(process: int) -> float:
+@dataclass(frozen=True)
+class Cost:
+    """Seconds for a clip: of the processor in the training's own code, of the processor at all, and by the clock."""
+
+    user: float
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment in which a training wrote a line: clips shown, and its seconds."""
+
+    clips: int
+    user: float
+    system: float
+    wall: float
+
+    @classmethod
+    def at_a_line(cls, run: Path, process: int) -> Mark:
+        """Wait for the next line."""
+        file = run / "stats.jsonl"
+        size = file.stat().st_size
+        while file.stat().st_size == size:
+            time.sleep(0.01)
+        wall, (user, system) = time.perf_counter(), cpu_seconds(process)
+        return cls(read_lines(file)[-1]["clips"], user, system, wall)
+
+    def __sub__(self, other: Mark) -> Cost:
+        clips = self.clips - other.clips
+        user, system, wall = self.user - other.user, self.system - other.system, self.wall - other.wall
+        return Cost(user / clips, (user + system) / clips, wall / clips)
+
+
+def interval(ratios: list[float]) -> dict[str, float]:
+    """The median, and the two of the values between which the true median lies with at least 95 %, whatever their distribution."""
+    ordered, n = sorted(ratios), len(ratios)
+    below = max((k for k in range(n // 2) if sum(math.comb(n, j) for j in range(k + 1)) / 2**n <= 0.025), default=0)
+    return {"median": statistics.median(ordered), "low": ordered[below], "high": ordered[n - 1 - below]}
+
+
+def cpu_seconds(process: int) -> tuple[float, float]:
+    """Seconds of the processor that all threads of a process have had: in its own code, and in the system's for it."""
     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK"), int(fields[12]) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -147,11 +199,13 @@ def main() -> None:
     parser.add_argument("store", nargs="?", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     found: Any = (
-        walk(options.seconds, options.threads) if options.what == "walk" else slowdown(options.store, options.seconds, options.turns)
+        walk(options.seconds, options.threads)
+        if options.what == "walk"
+        else slowdown(options.store, options.seconds, options.pairs, options.threads)
     )
     options.out.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -108,6 +109,8 @@ def test_every_control(opened: tuple[Any, list[str], list[str]]) -> None:
         return [text.strip() for text in tab.locator("#wall span").all_inner_texts()]
 
     assert seeds()[0] == "seed 0"
+    said = tab.locator("#state").inner_text()
+    assert re.fullmatch(r"8 of 8 clips, [\d,]+(\.\d)? frames a second, made on the processor\.", said), said
     tab.get_by_role("button", name="Next seeds").click()
     assert seeds()[0] == "seed 8"
     tab.get_by_role("button", name="Seeds before").focus()

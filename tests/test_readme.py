@@ -47,11 +47,11 @@ def test_flags_exist(flag: str) -> None:
 
 
 def test_presets_are_listed() -> None:
-    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| \d", README, flags=re.MULTILINE)) == set(preset_names())
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| \d", PAGES["docs/choosing.md"], flags=re.MULTILINE)) == set(preset_names())
 
 
 def test_the_file_tree_exists() -> None:
-    tree = README.split("src/growreel/\n")[1].split("\n\n")[0]
+    tree = PAGES["CONTRIBUTING.md"].split("src/growreel/\n")[1].split("\n\n")[0]
     names = [name for line in tree.splitlines() if line.startswith("      ") for name in re.findall(r"^[a-z_./ ]+?(?=  )", line.strip())]
     paths = [path for group in names for path in group.split()]
     assert len(paths) > 12

@@ -18,6 +18,7 @@ from growreel.errors import GrowreelError
 from growreel.models import build_generator
 from growreel.models.files import load_generator, save_model
 from growreel.recipe import Recipe, Walk, find_model, read_recipe, recipe_of
+from growreel.sampling import generate
 from growreel.training.loop import train
 from growreel.video import read_comment, read_frames, write_clip
 
@@ -102,6 +103,21 @@ def test_walks_are_made_again(kind: str, model: Path, tmp_path: Path) -> None:
         assert np.load(first).shape == (2, 9, 8, 8, 3), "both walks, not only the first"
     assert run("sample", "--like", first, "--out", again) == 0
     assert again.read_bytes() == first.read_bytes()
+
+
+def test_a_walk_between_two_seeds_is_made_again(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It loops, begins with the first seed's clip, passes the second's in the middle, and blends where clips are few."""
+    first, again, few = (tmp_path / f"{name}.npy" for name in ("walk", "again", "few"))
+    flags = ("--frames", 12, "--seed", 4, "--to", 9)
+    assert run("walk", model, *flags, "--out", first) == 0 and run("walk", model, *flags, "--every", 3, "--out", few) == 0
+    assert read_recipe(few).walk == Walk(12, 2, 9, 3)
+    assert run("sample", "--like", few, "--out", again) == 0 and again.read_bytes() == few.read_bytes()
+    ends = generate(load_generator(model), [4, 9])
+    whole, blended = np.load(first)[0], np.load(few)[0]
+    assert np.array_equal(whole[0], ends[0][0]) and any(np.array_equal(whole[6], frame) for frame in ends[1])
+    assert np.array_equal(blended[::3], whole[::3]) and not np.array_equal(blended[1], whole[1])
+    capsys.readouterr()
+    assert run("inspect", few) == 0 and "12 frames, to seed 9 and back, a clip for every 3 frames" in capsys.readouterr().out
 
 
 def test_samples_of_training_lead_to_the_model_saved_with_them(

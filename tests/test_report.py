@@ -30,6 +30,7 @@ from growreel.report.chart import MOST_POINTS, Band, Series, draw
 from growreel.report.clips import Real
 from growreel.report.folder import read_run
 from growreel.report.remarks import remarks
+from growreel.report.words import figure, short_count
 from growreel.training import refresh
 from growreel.training.loop import train
 from growreel.video import read_frames
@@ -320,3 +321,30 @@ def test_the_process_that_training_starts(run: Path, monkeypatch: pytest.MonkeyP
     assert process.wait(400) == 1 and "config.yaml" in (run / "report.log").read_text()
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: (_ for _ in ()).throw(OSError("no more processes")))
     refresh.refresh_report(run, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, "0"),
+        (0.00052, "0.0005200"),
+        (-0.0000123, "-1.23\N{MULTIPLICATION SIGN}10\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT FIVE}"),
+        (0.004132, "0.004132"),
+        (12.345, "12.35"),
+        (999.96, "1,000"),
+        (20_000, "20,000"),
+        (3e30, "3\N{MULTIPLICATION SIGN}10\N{SUPERSCRIPT THREE}\N{SUPERSCRIPT ZERO}"),
+    ],
+)
+def test_figures_are_for_people(number: float, said: str) -> None:
+    assert figure(number) == said
+
+
+def test_counts_are_for_people() -> None:
+    assert [short_count(number) for number in (950, 26_000, 999_600, 1_200_000, 2e10)] == ["950", "26k", "1M", "1.2M", "20G"]
+    assert short_count(1e15).endswith("10\N{SUPERSCRIPT ONE}\N{SUPERSCRIPT FIVE}")
+
+
+def test_ticks_are_for_people() -> None:
+    wild = draw("Losses", "", [Series("loss", np.array([0.0, 1, 2]), np.array([1e-9, 3.0, 1e20]))], start=0, end=2)
+    assert wild is not None and not re.search(r"\de[+-]?\d", wild.summary + " ".join(tick.label for tick in wild.y_ticks))

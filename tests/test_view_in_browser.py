@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import os
+import re
 import shutil
 import threading
 import time
@@ -17,7 +18,8 @@ import pytest
 
 from growreel.data.writer import write_store
 from growreel.preparation.drops import drops_beside, read_drops
-from growreel.recipe import read_recipe
+from growreel.recipe import Walk, read_recipe
+from growreel.report.words import figure
 from growreel.runtime.locks import held
 from growreel.training.listening import Listener
 from viewing import Viewer, make_runs, viewing
@@ -202,6 +204,13 @@ def test_the_run_is_read(browser: Any, viewer: Viewer) -> None:
         assert page.locator("#run-settings tr").count() > 5
 
 
+def test_values_are_written_as_the_server_writes_them(browser: Any, viewer: Viewer) -> None:
+    values = [0.0, -0.0000123, 0.00052, 0.004132, 12.345, 999.96, 20_000, 3e30]
+    with Visit(browser, viewer, "run") as page:
+        said = page.evaluate("async (values) => { const charts = await import('./charts.js'); return values.map(charts.written); }", values)
+    assert said == [re.sub(r"(\.\d*?)0+$", r"\1", figure(value)) for value in values]
+
+
 def test_clips_are_played_with(browser: Any, viewer: Viewer, tmp_path: Path) -> None:
     with Visit(browser, viewer, "play") as page:
         page.get_by_label("Run", exact=True).select_option("first")
@@ -242,7 +251,24 @@ def test_clips_are_played_with(browser: Any, viewer: Viewer, tmp_path: Path) -> 
         page.get_by_role("button", name="Walk between the two chosen").click()
         until(page, "document.querySelectorAll('#play-wall .tile').length === 9")
         assert heading.inner_text() == "From one to the other"
+        page.get_by_label("Take away").select_option("film")
+        page.get_by_label("Frames", exact=True).select_option("60")
+        press(page, page.get_by_label("A clip of its own for every"), "End")
+        for form in ("mp4", "gif", "webp"):
+            page.get_by_label("as", exact=True).select_option(form)
+            with page.expect_download() as download:
+                press(page, page.get_by_role("button", name="Export"))
+            download.value.save_as(tmp_path / f"film.{form}")
+            recipe = read_recipe(tmp_path / f"film.{form}")
+            assert (recipe.seeds, recipe.walk) == ((100,), Walk(60, 1, 103, 8)) and recipe.truncation == 0.5
         press(page, page.get_by_role("button", name="Back to the seeds"))
+
+        press(page, page.get_by_label("Choose seed 100", exact=True), "ArrowRight")
+        page.keyboard.press("n")
+        until(page, "document.getElementById('play-heading').textContent === 'Neighbours of seed 101'")
+        until(page, "document.activeElement.dataset.place === '101'")
+        press(page, page.get_by_role("button", name="Back to the seeds"))
+        page.get_by_label("Choose seed 102", exact=True).wait_for()
 
         page.get_by_label("Favourite: seed 101", exact=True).click()
         press(page, page.get_by_label("Choose seed 102", exact=True), "f")

@@ -15,11 +15,13 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import PRETRAINED, LoadedGenerator
 from growreel.reading.json_tree import parse_json
 from growreel.reading.words import plain, shown
+from growreel.runtime.latents import Mix, Place, parse_place
 from growreel.runtime.precision import Arithmetic
 from growreel.runtime.version import installed_version
 from growreel.video import read_comment
 
 FORMAT = "growreel-recipe-1"
+MOST_TEXT = 2**20
 MOST_SEEDS = 10**6
 """A recipe comes from anywhere; one that asks for more is not expanded."""
 
@@ -30,6 +32,13 @@ class Walk:
 
     frames: int
     turns: int
+    to: int | None = None
+    every: int = 1
+
+    def told(self) -> str:
+        """In words."""
+        way = f"{self.turns} turns" if self.to is None else f"to seed {self.to} and back"
+        return f"{self.frames} frames, {way}" + ("" if self.every == 1 else f", a clip for every {self.every} frames")
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Recipe:
             checkpoint was due too.
         clips_shown: real clips that the model was trained on.
         stage, alpha: its place in the growth plan: size of the clips and weight of the newest block.
-        seeds: of the clips in the file, in their order.
+        seeds: of the clips in the file, in their order; also mixes of two.
         truncation: as of `sampling.generate`.
         precision: that the arithmetic was done in.
         fps: of the model's clips in the file.
@@ -57,7 +66,7 @@ class Recipe:
     clips_shown: int
     stage: str
     alpha: float
-    seeds: tuple[int, ...]
+    seeds: tuple[Place, ...]
     truncation: float
     precision: str
     fps: float
@@ -66,7 +75,7 @@ class Recipe:
     torch: str
     walk: Walk | None = None
 
-    def of_seeds(self, seeds: tuple[int, ...]) -> Recipe:
+    def of_seeds(self, seeds: tuple[Place, ...]) -> Recipe:
         """The same of other seeds."""
         return replace(self, seeds=seeds)
 
@@ -81,7 +90,7 @@ class Recipe:
             "sha256": self.model_sha256 or "not written: samples of a run in training",
             "stage": self.stage + (f", fading in, alpha {self.alpha:g}" if self.alpha < 1 else ""),
             "seeds": _shorten(self.seeds),
-            "walk": self.walk and f"{self.walk.frames} frames, {self.walk.turns} turns",
+            "walk": self.walk and self.walk.told(),
             "truncation": f"{self.truncation:g}",
             "precision": self.precision,
             "played at": f"{self.fps:g} frames a second",
@@ -93,7 +102,7 @@ class Recipe:
 
 def recipe_of(
     model: LoadedGenerator,
-    seeds: Sequence[int],
+    seeds: Sequence[Place],
     *,
     fps: float,
     truncation: float = 1.0,
@@ -108,7 +117,7 @@ def recipe_of(
         clips_shown=model.clips_shown,
         stage=str(model.size),
         alpha=model.position.alpha,
-        seeds=tuple(map(int, seeds)),
+        seeds=tuple(seed if isinstance(seed, Mix) else int(seed) for seed in seeds),
         truncation=truncation,
         precision=precision,
         fps=fps,
@@ -153,7 +162,10 @@ def read_recipe(path: str | Path) -> Recipe:
             raise ValueError("its comment is something else's")
         walk = tree.pop("walk", None)
         known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk")}
-        return Recipe(**known, seeds=_expand(tree["seeds"]), walk=Walk(**walk) if walk else None)
+        seeds = _expand(tree["seeds"])
+        if walk and not all(isinstance(seed, int) for seed in seeds):
+            raise ValueError("its walk begins between two seeds")
+        return Recipe(**known, seeds=seeds, walk=Walk(**walk) if walk else None)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise GrowreelError(f"{path}: has no recipe that this growreel can read ({plain(error)}); it has {shown(text)}") from error
 
@@ -197,24 +209,27 @@ def at_stage(model: LoadedGenerator, recipe: Recipe) -> LoadedGenerator:
     return replace(model, position=Position(stages.index(recipe.stage), "fade" if recipe.alpha < 1 else "stable", recipe.alpha))
 
 
-def _shorten(seeds: tuple[int, ...]) -> str:
-    """`0-15,40` for 0 to 15 and 40."""
-    runs: list[list[int]] = []
+def _shorten(seeds: tuple[Place, ...]) -> str:
+    """`0-15,40,7~12~0.25` for 0 to 15, 40, and a quarter of the way from 7 to 12."""
+    runs: list[list[Place]] = []
     for seed in seeds:
-        if runs and seed == runs[-1][1] + 1:
+        if runs and isinstance(seed, int) and isinstance(runs[-1][1], int) and seed == runs[-1][1] + 1:
             runs[-1][1] = seed
         else:
             runs.append([seed, seed])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _expand(text: Any) -> tuple[int, ...]:
-    if not isinstance(text, str) or not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text, flags=re.ASCII):
-        raise ValueError(f"seeds are {text!r}")
-    seeds: list[int] = []
+def _expand(text: Any) -> tuple[Place, ...]:
+    if not isinstance(text, str) or len(text) > MOST_TEXT:
+        raise ValueError(f"seeds are {shown(str(text))}")
+    seeds: list[Place] = []
     for part in text.split(","):
+        if not re.fullmatch(r"\d+-\d+", part, flags=re.ASCII):
+            seeds.append(parse_place(part))
+            continue
         first, _, last = part.partition("-")
-        run = range(int(first), int(last or first) + 1)
+        run = range(int(first), int(last) + 1)
         if len(seeds) + len(run) > MOST_SEEDS:
             raise ValueError(f"it names more than {MOST_SEEDS:,} seeds")
         seeds += run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
+from growreel.models.window import frames_of_clips
 from growreel.ranges import check_range
 from growreel.recipe import Recipe, at_stage
 from growreel.runtime.durable import replacing, writing
+from growreel.runtime.latents import Mix, Place, arc, latents_of_places
 from growreel.runtime.precision import Arithmetic, named_arithmetic, use_arithmetic
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
 from growreel.video import check_suffix, enlarge, tile_grid, write_clip
@@ -29,12 +31,15 @@ CARD_QUEUE = 16
 """Clips that a card is given to make, one after the other, before the first is fetched: waiting for each would leave it idle in between."""
 
 
-def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Arithmetic = "float32") -> NDArray[np.uint8]:
+def generate(
+    model: LoadedGenerator, seeds: Sequence[Place], truncation: float = 1.0, precision: Arithmetic = "float32"
+) -> NDArray[np.uint8]:
     """Clips of a loaded model, all at once; `stream` takes the same arguments and yields them one by one.
 
     Args:
         model: from `load_generator`.
-        seeds: one non-negative integer per clip; clip k depends on seeds[k] alone, not on how many are asked for.
+        seeds: one non-negative integer per clip; clip k depends on seeds[k] alone, not on how many are asked for. A `Mix` of two seeds
+            may stand for one.
         truncation: below 1 fewer surprises and less variety, 0 the model's single mean clip; see Generator.forward.
         precision: float32; tf32 (on a CUDA card) or bfloat16, which may be faster there; bfloat16 differs by a quarter of a level (of 256)
             on average.
@@ -49,15 +54,15 @@ def generate(model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1
 
 
 def stream(
-    model: LoadedGenerator, seeds: Sequence[int], truncation: float = 1.0, precision: Arithmetic = "float32"
+    model: LoadedGenerator, seeds: Sequence[Place], truncation: float = 1.0, precision: Arithmetic = "float32"
 ) -> Iterator[NDArray[np.uint8]]:
     """Clips of a loaded model, uint8 [t, h, w, c] each, made while they are taken. Arguments and errors as of `generate`."""
-    seeds = [int(seed) for seed in seeds]
-    if not seeds or min(seeds) < 0:
+    seeds = [seed if isinstance(seed, Mix) else int(seed) for seed in seeds]
+    if not seeds or any(isinstance(seed, int) and seed < 0 for seed in seeds):
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
     check_range("--truncation", truncation, least=0)
     _announce(model, len(seeds), precision)
-    latents = torch.from_numpy(latents_of_seeds(seeds, model.generator.latent_dim))
+    latents = torch.from_numpy(latents_of_places(seeds, model.generator.latent_dim))
     return clips_of_latents(model.generator, model.position, latents, truncation, precision)
 
 
@@ -74,9 +79,14 @@ def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int
 
 
 def clips_of_latents(
-    generator: Generator, position: Position, latents: Tensor, truncation: float = 1.0, precision: str = "float32"
+    generator: Generator,
+    position: Position,
+    latents: Tensor,
+    truncation: float = 1.0,
+    precision: str = "float32",
+    frames: Sequence[range] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim], and make no other.
+    """Yield one clip uint8 [t, h, w, c] per latent [latent_dim], and make no other; of each only `frames`, if they are given.
 
     Every clip is computed alone: libraries choose their kernels, and with them the rounding, by the size of a batch, so that in a batch a
     clip's pixels could depend on how many are asked for. The settings of `use_arithmetic` hold while clips are computed, not between.
@@ -86,16 +96,22 @@ def clips_of_latents(
     arithmetic = named_arithmetic(precision, "--precision", device)
     queue = CARD_QUEUE if device.type == "cuda" else 1
     for start in range(0, len(latents), queue):
-        yield from _computed(generator, position, latents[start : start + queue].to(device), truncation, arithmetic)
+        some = None if frames is None else frames[start : start + queue]
+        yield from _computed(generator, position, latents[start : start + queue].to(device), truncation, arithmetic, some)
 
 
 @torch.no_grad()
-def _computed(generator: Generator, position: Position, latents: Tensor, truncation: float, arithmetic: Arithmetic) -> NDArray[np.uint8]:
+def _computed(
+    generator: Generator, position: Position, latents: Tensor, truncation: float, arithmetic: Arithmetic, frames: Sequence[range] | None
+) -> list[NDArray[np.uint8]]:
     dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
+    how = (position.stage, position.alpha, truncation, dtype)
     with use_arithmetic(arithmetic, repeatable=True):
-        levels = [to_levels(generator(latent[None], position.stage, position.alpha, truncation, dtype)) for latent in latents]
-    array: NDArray[np.uint8] = torch.cat(levels).cpu().numpy()
-    return array
+        if frames is None:
+            levels = [to_levels(generator(latent[None], *how)) for latent in latents]
+        else:
+            levels = [to_levels(frames_of_clips(generator, latent[None], *how, some)) for latent, some in zip(latents, frames, strict=True)]
+    return [clip[0].cpu().numpy() for clip in levels]
 
 
 class GeneratedClips:
@@ -148,47 +164,104 @@ def walk(
     turns: int = 2,
     count: int = 1,
     seed: int = 0,
+    to: int | None = None,
+    every: int = 1,
     truncation: float = 1.0,
     precision: Arithmetic = "float32",
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a smooth walk, uint8 [count, h, w, c] each; the last frame leads back to the first.
 
-    The latents go around a random closed curve, and meanwhile every clip plays forwards and backwards, so neither has a jump.
+    The latents go around a random closed curve, or to another seed's and back, slower at the ends; meanwhile every clip plays forwards and
+    backwards, so neither has a jump.
     The playing takes whole periods of 2t - 2 frames, as near to the model's own speed as fits `frames`.
 
     Args:
         frames: length of the loop, at least 2.
         turns: how far the curve wanders, at least 1; more turns move faster.
         count: walks side by side, each from its own seed (seed, seed + 1, ...).
+        to: the seed at which the walk turns back; None for the curve.
+        every: a clip is made for every so many frames only, and what lies between two is a mean of both, weighted by how near each is.
         truncation: as of `generate`.
         precision: as of `generate`.
 
     Raises:
         GrowreelError: a number out of range.
     """
-    for name, value, least in (("frames", frames, 2), ("turns", turns, 1), ("count", count, 1), ("seed", seed, 0)):
+    for name, value, least in (
+        ("frames", frames, 2),
+        ("turns", turns, 1),
+        ("count", count, 1),
+        ("seed", seed, 0),
+        ("to", to, 0),
+        ("every", every, 1),
+    ):
         check_range(f"--{name}", value, least=least)
     check_range("--truncation", truncation, least=0)
-    _announce(model, frames * count, precision)
-    paths = torch.from_numpy(np.stack([_closed_path(seed + k, frames, turns, model.generator.latent_dim) for k in range(count)]))
+    knots = range(0, frames, every)
+    _announce(model, len(knots) * count, precision)
+    latent_dim = model.generator.latent_dim
+    starts = range(seed, seed + count)
+    paths = torch.from_numpy(
+        np.stack([_closed_path(k, frames, turns, latent_dim) if to is None else _there_and_back(k, to, frames, latent_dim) for k in starts])
+    )[:, ::every]
     length = model.size.t
     period = max(2 * length - 2, 1)
     periods = max(round(frames / period), 1)
     clips = clips_of_latents(model.generator, model.position, paths.transpose(0, 1).flatten(0, 1), truncation, precision)
-    for frame in range(frames):
-        phase = round(frame * periods * period / frames) % period
-        yield np.stack([next(clips)[min(phase, period - phase)] for _ in range(count)])
+
+    def made() -> NDArray[np.uint8]:
+        return np.stack([next(clips) for _ in range(count)])
+
+    before = first = made()
+    for knot in knots:
+        end = min(knot + every, frames)
+        after = made() if end < frames else first  # the loop closes where it began
+        for frame in range(knot, end):
+            phase = round(frame * periods * period / frames) % period
+            inner = min(phase, period - phase)
+            yield between(before[:, inner], after[:, inner], (frame - knot) / (end - knot))
+        before = after
 
 
-def clips_of_recipe(model: LoadedGenerator, recipe: Recipe) -> Iterable[NDArray[np.uint8]]:
-    """The clips, uint8 [t, h, w, c] each, that a recipe says, made with its model; errors as of `at_stage`, `generate` and `walk`."""
+def between(before: NDArray[np.uint8], after: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """The mean of two pictures, of which the second counts `share`; without a share the first as it is."""
+    if not share:
+        return before
+    return np.rint(before * (1 - share) + after.astype(np.float32) * share).astype(np.uint8)
+
+
+def clips_of_recipe(
+    model: LoadedGenerator, recipe: Recipe, while_wanted: Callable[[Iterator[NDArray[np.uint8]]], Iterator[NDArray[np.uint8]]] = iter
+) -> Iterable[NDArray[np.uint8]]:
+    """The clips, uint8 [t, h, w, c] each, that a recipe says, made with its model; errors as of `at_stage`, `generate` and `walk`.
+
+    `while_wanted` passes on what is made, clips or frames of a walk, and may end it by raising.
+    """
     model = at_stage(model, recipe)
     precision = named_arithmetic(recipe.precision, "the recipe's precision", next(model.generator.parameters()).device)
     if recipe.walk is None:
-        return stream(model, recipe.seeds, recipe.truncation, precision)
+        return while_wanted(stream(model, recipe.seeds, recipe.truncation, precision))
     path, seeds = recipe.walk, recipe.seeds
-    frames = walk(model, path.frames, turns=path.turns, count=len(seeds), seed=seeds[0], truncation=recipe.truncation, precision=precision)
-    return np.stack(list(frames), axis=1)
+    first = seeds[0]
+    assert isinstance(first, int)  # no recipe with a walk is read that says otherwise
+    frames = walk(
+        model,
+        path.frames,
+        turns=path.turns,
+        count=len(seeds),
+        seed=first,
+        to=path.to,
+        every=path.every,
+        truncation=recipe.truncation,
+        precision=precision,
+    )
+    return np.stack(list(while_wanted(frames)), axis=1)
+
+
+def _there_and_back(seed: int, to: int, frames: int, latent_dim: int) -> NDArray[np.float32]:
+    """Latents [frames, latent_dim] from a seed's to another's and back along the same arc, at rest at both ends."""
+    first, last = latents_of_seeds([seed, to], latent_dim)
+    return arc(first, last, (1 - np.cos(2 * np.pi * np.arange(frames) / frames)) / 2)
 
 
 def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray[np.float32]:
@@ -212,7 +285,7 @@ def _closed_path(seed: int, frames: int, turns: int, latent_dim: int) -> NDArray
 def write_samples(
     path: str | Path,
     clips: Iterable[NDArray[np.uint8]],
-    seeds: Sequence[int],
+    seeds: Sequence[Place],
     *,
     fps: float,
     separate: bool = False,

@@ -15,6 +15,7 @@ from growreel.ranges import check_range
 if TYPE_CHECKING:
     from growreel.models.files import LoadedGenerator
     from growreel.recipe import Recipe, Walk
+    from growreel.runtime.latents import Place
 
 MODEL = "a .safetensors file, a run folder for its newest, shapes-16x32x32, which comes with growreel, or hf://OWNER/NAME"
 
@@ -76,9 +77,7 @@ def run_sample(options: Namespace) -> int:
     model = _load_model(options.model or find_model(like, options.like), options.device)
     check_model(like, model, options.like)
     model = at_stage(model, like)
-    first, count = like.seeds[0] if options.seed is None else options.seed, options.count or len(like.seeds)
-    seeds = like.seeds if options.seed is None and options.count is None else range(first, first + count)
-    return _write(model, _recipe(model, options, seeds, like), options)
+    return _write(model, _recipe(model, options, _seeds_like(like, options), like), options)
 
 
 def walk_parser() -> ArgumentParser:
@@ -90,6 +89,8 @@ def walk_parser() -> ArgumentParser:
     _add_sampling(parser)
     parser.add_argument("--frames", type=int, default=240, help="length of the loop")
     parser.add_argument("--turns", type=int, default=2, help="how far the walk wanders; more turns move faster")
+    parser.add_argument("--to", type=int | None, default=None, help="walk to this seed and back instead")
+    parser.add_argument("--every", type=int, default=1, help="a clip for every N-th frame only, blended between: N times as fast")
     parser.add_argument("--count", type=int, default=1, help="walks side by side")
     return parser
 
@@ -101,7 +102,19 @@ def run_walk(options: Namespace) -> int:
     check_range("--count", options.count, least=1)
     model = _load_model(options.model, options.device)
     seeds = range(_seed(options), _seed(options) + options.count)
-    return _write(model, _recipe(model, options, seeds, walk=Walk(options.frames, options.turns)), options)
+    walk = Walk(options.frames, options.turns, options.to, options.every)
+    return _write(model, _recipe(model, options, seeds, walk=walk), options)
+
+
+def _seeds_like(like: Recipe, options: Namespace) -> Sequence[Place]:
+    """The recipe's seeds; as many of them as asked for, or those from another seed on. Raises GrowreelError where none follow a mix."""
+    count = options.count or len(like.seeds)
+    if options.seed is None and count <= len(like.seeds):
+        return like.seeds[:count]
+    first = like.seeds[0] if options.seed is None else options.seed
+    if not isinstance(first, int):
+        raise GrowreelError(f"--count {count}: {options.like} has {len(like.seeds)} clips between seeds, and none follows; give --seed")
+    return range(first, first + count)
 
 
 def _seed(options: Namespace) -> int:
@@ -109,7 +122,7 @@ def _seed(options: Namespace) -> int:
 
 
 def _recipe(
-    model: LoadedGenerator, options: Namespace, seeds: Sequence[int], like: Recipe | None = None, walk: Walk | None = None
+    model: LoadedGenerator, options: Namespace, seeds: Sequence[Place], like: Recipe | None = None, walk: Walk | None = None
 ) -> Recipe:
     """What the flags say; what they leave open is as in `like`, or as usual."""
     from growreel.recipe import recipe_of

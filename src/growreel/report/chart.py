@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.report.words import figure, short_count
+from growreel.report.words import figure, power_of_ten, short_count
 
 EXTENT = 1000
 STYLES = 6
@@ -220,8 +220,8 @@ def _y_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
 
 
 def _tick_label(value: float) -> str:
-    if value and abs(value) < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-")
+    if value and abs(value) < 1e-4:
+        return power_of_ten(value, 2)
     return short_count(value)
 
 

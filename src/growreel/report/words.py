@@ -6,6 +6,8 @@ import math
 
 from growreel.growth import Size
 
+RAISED = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
 
 def times(size: Size | str) -> str:
     """`16x32x32` with multiplication signs."""
@@ -18,7 +20,10 @@ def count(number: float) -> str:
 
 
 def short_count(number: float) -> str:
-    """`950`, `26k`, `1.2M`."""
+    """`950`, `26k`, `1.2M`; beyond a thousand G a power of ten."""
+    number = float(f"{number:.3g}")
+    if abs(number) >= 1e12:
+        return power_of_ten(number, 2)
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= limit:
             return f"{number / limit:.3g}{unit}"
@@ -26,14 +31,21 @@ def short_count(number: float) -> str:
 
 
 def figure(number: float) -> str:
-    """Four digits that matter: `0.004132`, `12.35`, `1,204`."""
+    """Four digits that matter: `0.004132`, `12.35`, `1,204`; what is very large or small as a power of ten."""
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
+    if not 1e-4 <= abs(number) < 1e7:
+        return power_of_ten(number, 3)
+    number = float(f"{number:.4g}") if abs(number) < 1000 else number  # 999.96 is 1,000
     if abs(number) >= 1000:
         return f"{number:,.0f}"
-    if abs(number) < 1e-3:
-        return f"{number:.2e}"
     return f"{number:.{max(0, 3 - math.floor(math.log10(abs(number))))}f}"
+
+
+def power_of_ten(number: float, digits: int) -> str:
+    """At most so many digits before a power: `1.23` times ten to the minus fifth, with signs as in print."""
+    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}\N{MULTIPLICATION SIGN}10{str(int(exponent)).translate(RAISED)}"
 
 
 def duration(seconds: float) -> str:

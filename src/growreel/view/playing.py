@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
-from growreel.recipe import recipe_of
-from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import clips_of_latents, write_samples
+from growreel.recipe import Walk, recipe_of
+from growreel.runtime.latents import Mix, Place, latents_of_places, parse_place
+from growreel.sampling import clips_of_latents, clips_of_recipe, write_samples
 from growreel.video import webp_bytes
 from growreel.view.server import Asked, Refused, Reply
 from growreel.view.studio import Studio
@@ -27,39 +27,22 @@ from growreel.view.subject import ModelFile, Subject
 MOST_SEED = 2**53 - 1
 """What a number in a browser holds exactly."""
 MOST_EXPORTED = 64
+MOST_FILM_FRAMES, MOST_STEP = 480, 16
+SLOWEST = 0.5
+"""Frames a second of the small stages, where a clip has few frames."""
 LOSSLESS_HEIGHT = 64
 FORMATS = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp", "txt": "text/plain; charset=utf-8"}
-PLACE = re.compile(r"(\d{1,16})(?:~(\d{1,16})~(0(?:\.\d{1,4})?|1(?:\.0{1,4})?))?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Place:
-    """A point of the latent space: a seed, or `share` of the way along the arc from one seed to another. Written `7` or `7~12~0.25`."""
-
-    seed: int
-    other: int | None = None
-    share: float = 0.0
-
-    @classmethod
-    def parse(cls, text: str) -> Place:
-        """Raises Refused for anything else."""
-        match = PLACE.fullmatch(text)
-        if match is None or max(int(match[1]), int(match[2] or 0)) > MOST_SEED:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"{text[:40]!r}: is no seed and no place between two, such as 7 or 7~12~0.25")
-        return cls(int(match[1])) if match[2] is None else cls(int(match[1]), int(match[2]), float(match[3]))
-
-    def latent(self, latent_dim: int) -> NDArray[np.float32]:
-        """[latent_dim]; a share of 0 is the seed's own clip, to the pixel."""
-        ends = latents_of_seeds([self.seed] if self.other is None else [self.seed, self.other], latent_dim)
-        first, last = np.asarray(ends[0], np.float32), np.asarray(ends[-1], np.float32)
-        if self.other is None or self.share in (0, 1):
-            return last if self.share == 1 else first
-        a, b = (end / np.linalg.norm(end) for end in ends.astype(np.float64))
-        angle = np.arccos(np.clip(a @ b, -1, 1))
-        if angle < 1e-6:
-            return first
-        mixed = (np.sin((1 - self.share) * angle) * a + np.sin(self.share * angle) * b) / np.sin(angle)
-        return np.asarray(mixed * np.sqrt(latent_dim), np.float32)
+def parse_asked(text: str) -> Place:
+    """A seed or a place between two, of a request. Raises Refused for anything else, and for a seed that a browser cannot hold."""
+    try:
+        place = parse_place(text)
+    except ValueError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+    if (max(place.seed, place.other) if isinstance(place, Mix) else place) > MOST_SEED:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"{text[:40]!r}: seeds go to {MOST_SEED}")
+    return place
 
 
 @dataclass(frozen=True)
@@ -97,7 +80,7 @@ class View:
 
     def clips(self, model: LoadedGenerator, places: Sequence[Place]) -> NDArray[np.uint8]:
         """uint8 [n, t, h, w, c]."""
-        latents = torch.from_numpy(np.stack([place.latent(model.generator.latent_dim) for place in places]))
+        latents = torch.from_numpy(latents_of_places(places, model.generator.latent_dim))
         return np.stack(list(clips_of_latents(model.generator, model.position, latents, self.truncation)))
 
 
@@ -131,37 +114,48 @@ def model_facts(subject: Subject, studio: Studio, asked: Asked) -> dict[str, Any
 
 def clip_reply(subject: Subject, studio: Studio, asked: Asked) -> Reply:
     """One clip as a WebP; `place` says which."""
-    view, place = View.of(subject, asked.values), Place.parse(asked.values.get("place", "0"))
+    view, place = View.of(subject, asked.values), parse_asked(asked.values.get("place", "0"))
 
     def make() -> bytes:
         model = view.loaded(studio)
         clip = view.clips(model, [place])[0]
-        recipe = None if place.other is not None else recipe_of(model, [place.seed], fps=model.fps, truncation=view.truncation, scale=1)
-        return webp_bytes(
-            clip, max(model.fps, 0.5), None if recipe is None else recipe.to_json(), None if clip.shape[1] <= LOSSLESS_HEIGHT else 84
-        )
+        recipe = recipe_of(model, [place], fps=model.fps, truncation=view.truncation, scale=1)
+        return webp_bytes(clip, max(model.fps, SLOWEST), recipe.to_json(), None if clip.shape[1] <= LOSSLESS_HEIGHT else 84)
 
     return Reply(studio.get(("clip", *view.key(), place), make, asked.is_wanted), "image/webp")
 
 
 def export_reply(subject: Subject, studio: Studio, asked: Asked) -> Reply:
-    """A file of clips, `places` with commas, as mp4, GIF or WebP with the recipe of its seeds, or the list of them as text."""
+    """A file of clips, `places` with commas, as mp4, GIF or WebP with their recipe, or the list of them as text.
+
+    With `film`, the walk from the first of two seeds to the second and back instead, so many frames long, with a clip for every `step`.
+    """
     view, form = View.of(subject, asked.values), asked.values.get("format", "")
-    places = [Place.parse(text) for text in asked.values.get("places", "").split(",")[: MOST_EXPORTED + 1]]
+    places = [parse_asked(text) for text in asked.values.get("places", "").split(",")[: MOST_EXPORTED + 1]]
     if form not in FORMATS or len(places) > MOST_EXPORTED:
         raise Refused(HTTPStatus.BAD_REQUEST, f"format {form[:20]!r}: must be {', '.join(FORMATS)}, of at most {MOST_EXPORTED} clips")
+    film, step = int(number(asked.values, "film", 0, 0, MOST_FILM_FRAMES)), int(number(asked.values, "step", 1, 1, MOST_STEP))
+    if film and (form == "txt" or len(places) != 2 or not all(isinstance(place, int) for place in places)):
+        raise Refused(HTTPStatus.BAD_REQUEST, "a film is of the walk between two seeds, as mp4, GIF or WebP")
 
     def make() -> bytes:
         if form == "txt":
-            return "".join(f"{text}\n" for text in asked.values["places"].split(",")).encode()
+            return "".join(f"{place}\n" for place in places).encode()
         model = view.loaded(studio)
-        seeds = [place.seed for place in places]
-        between = any(place.other is not None for place in places)  # no recipe of growreel's says that
-        recipe = None if between else recipe_of(model, seeds, fps=model.fps, truncation=view.truncation)
+        walk = Walk(max(film, 2), 1, places[1], step) if film and isinstance(places[1], int) else None
+        shown = places[:1] if walk else places
+        recipe = recipe_of(model, shown, fps=max(model.fps, SLOWEST), truncation=view.truncation, walk=walk)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"clips.{form}"
-            write_samples(path, view.clips(model, places), seeds, fps=max(model.fps, 0.5), recipe=recipe)
+            write_samples(path, clips_of_recipe(model, recipe, while_wanted), shown, fps=recipe.fps, recipe=recipe)
             return path.read_bytes()
 
-    body = studio.get(("export", *view.key(), form, tuple(places)), make, asked.is_wanted, keep=False)
-    return Reply(body, FORMATS[form], headers={"Content-Disposition": f'attachment; filename="growreel-clips.{form}"'})
+    def while_wanted(made: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        for each in made:
+            if not asked.is_wanted():
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "no longer wanted")
+            yield each
+
+    body = studio.get(("export", *view.key(), form, film, step, tuple(places)), make, asked.is_wanted, keep=False)
+    name = "walk" if film else "clips"
+    return Reply(body, FORMATS[form], headers={"Content-Disposition": f'attachment; filename="growreel-{name}.{form}"'})

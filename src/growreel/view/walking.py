@@ -3,7 +3,8 @@
 The way is a function of the seed and the number of the frame alone, so a client asks for any frames in any order and nothing is kept for
 it: latents on a cubic B-spline over those of seeds `seed`, `seed + 1`, ..., smooth in its second derivative too, with one seed every
 `STATION` frames. Clips are made at knots of the way, `step` frames apart; a frame between two knots is the mean of theirs, weighted by how
-near it is. With `step` 1 every frame has a clip of its own. Meanwhile the clip's own time runs forwards and backwards.
+near it is. With `step` 1 every frame has a clip of its own, of which nothing but that frame is made. Meanwhile the clip's own time runs
+forwards and backwards.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 
 from growreel.models.files import LoadedGenerator
 from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import clips_of_latents
-from growreel.view.playing import MOST_SEED, View, number
+from growreel.sampling import between, clips_of_latents
+from growreel.view.playing import MOST_SEED, MOST_STEP, View, number
 from growreel.view.server import Asked, Reply
 from growreel.view.studio import Studio
 from growreel.view.subject import Subject
 
 STATION = 64
-MOST_FRAMES, MOST_STEP = 32, 16
+MOST_FRAMES = 32
 RATE = 25.0
 """Frames a second at which the way is walked; what a clip shows runs at the model's own rate."""
 
@@ -40,18 +41,16 @@ def way(seed: int, frames: NDArray[np.float64], latent_dim: int) -> NDArray[np.f
     return normed.astype(np.float32)
 
 
+Knots = dict[int, dict[int, NDArray[np.uint8]]]
+"""Frames [h, w, c] of clips: by the number of their knot, and their own number in its clip."""
+
+
 def walk_frames(
-    model: LoadedGenerator,
-    seed: int,
-    start: int,
-    count: int,
-    step: int,
-    truncation: float = 1.0,
-    knots: dict[int, NDArray[np.uint8]] | None = None,
+    model: LoadedGenerator, seed: int, start: int, count: int, step: int, truncation: float = 1.0, knots: Knots | None = None
 ) -> NDArray[np.uint8]:
     """Frames start to start + count - 1 of the walk, uint8 [count, h, w, c].
 
-    `knots` are clips that are known, by the number of their knot; those that are made are added.
+    `knots` are those that are known; those that are made are added. Of a clip only those frames are made that the walk passes by.
     """
     known = {} if knots is None else knots
     frames = np.arange(start, start + count)
@@ -59,19 +58,24 @@ def walk_frames(
     missing = [knot for knot in needed if knot not in known]
     if missing:
         latents = torch.from_numpy(way(seed, np.array(missing, np.float64) * step, model.generator.latent_dim))
-        known.update(zip(missing, clips_of_latents(model.generator, model.position, latents, truncation), strict=True))
-    length = model.size.t
-    period = max(2 * length - 2, 1)
+        shown = [range(max((knot - 1) * step + 1, 0), (knot + 1) * step) for knot in missing]
+        inner = [[_inner(frame, model) for frame in each] for each in shown]
+        some = [range(min(each), max(each) + 1) for each in inner]
+        clips = clips_of_latents(model.generator, model.position, latents, truncation, frames=some)
+        known.update({knot: dict(zip(each, clip, strict=True)) for knot, each, clip in zip(missing, some, clips, strict=True)})
     pictures = []
     for frame in frames.tolist():
-        place = round(frame * model.fps / RATE) % period
-        inner = min(place, period - place)
-        before, share = known[frame // step][inner], frame % step / step
-        if share:
-            after = known[frame // step + 1][inner]
-            before = np.rint(before * (1 - share) + after.astype(np.float32) * share).astype(np.uint8)
-        pictures.append(before)
+        share, inner_frame = frame % step / step, _inner(frame, model)
+        before = known[frame // step][inner_frame]
+        pictures.append(between(before, known[frame // step + 1][inner_frame], share) if share else before)
     return np.stack(pictures)
+
+
+def _inner(frame: int, model: LoadedGenerator) -> int:
+    """Which frame of its clip the walk shows: the clip's own time runs forwards and backwards, at the model's rate."""
+    period = max(2 * model.size.t - 2, 1)
+    place = round(frame * model.fps / RATE) % period
+    return min(place, period - place)
 
 
 class Walks:
@@ -80,7 +84,7 @@ class Walks:
     def __init__(self, subject: Subject, studio: Studio) -> None:
         self._subject, self._studio = subject, studio
         self._key: object = None
-        self._knots: dict[int, NDArray[np.uint8]] = {}
+        self._knots: Knots = {}
 
     def reply(self, asked: Asked) -> Reply:
         """Frames `start` to `start + count - 1` as raw bytes [count, h, w, c]; a header says the shape."""

@@ -30,8 +30,11 @@
   const last = charts.map((chart) => chart.values.map((value) => value.textContent));
   const format = (value) => {
     const size = Math.abs(value);
-    if (size >= 1000) return Math.round(value).toLocaleString("en-US");
-    return size && size < 0.001 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+    if (size >= 1e7 || (size && size < 1e-4)) {
+      const [digits, power] = value.toExponential(2).split("e");
+      return `${Number(digits)}\u00d710${[...power].map((each) => ({ "+": "", "-": "\u207b" })[each] ?? "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[each]).join("")}`;
+    }
+    return size >= 999.95 ? Math.round(value).toLocaleString("en-US") : String(Number(value.toPrecision(4)));
   };
   const nearest = (points, x) => {
     let low = 0, high = points.numberOfItems - 1;

@@ -56,10 +56,13 @@ function valueAt(chart, points, x) {
   return chart.logarithmic ? chart.low * Math.pow(chart.high / chart.low, place) : chart.low + place * (chart.high - chart.low);
 }
 
-function written(value) {
+export function written(value) {
   const size = Math.abs(value);
-  if (size >= 1000) return count(Math.round(value));
-  return size && size < 0.001 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  if (size >= 1e7 || (size && size < 1e-4)) {
+    const [digits, power] = value.toExponential(2).split("e");
+    return `${Number(digits)}\u00d710${[...power].map((each) => ({ "+": "", "-": "\u207b" })[each] ?? "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[each]).join("")}`;
+  }
+  return size >= 999.95 ? count(Math.round(value)) : String(Number(value.toPrecision(4)));
 }
 
 // Fill `place` with charts and `readerPlace` with a slider that reads values of all of them at once.

@@ -1,5 +1,5 @@
 // The page of the clips that are learnt.
-import { byId, element, get, post, address, say, trouble, clip, times, count, currentRun } from "./tools.js";
+import { byId, element, get, post, address, say, trouble, clip, times, count, arrows, currentRun } from "./tools.js";
 
 let first = 0, last = "", state = null, later = 0;
 
@@ -23,7 +23,7 @@ export async function refresh() {
   const text = JSON.stringify(state) + currentRun();
   if (text === last) return;
   last = text;
-  byId("data-lede").textContent = `${state.store}: ${count(state.clips)} clips of ${times(state.size)}, ${state.fps} frames a second.`;
+  byId("data-lede").textContent = `${state.store}: ${count(state.clips)} clips of ${times(state.size)}, ${Number(state.fps.toFixed(2))} frames a second.`;
   const looked = state.looked < state.to_look ? ` Looked at ${count(state.looked)} of ${count(state.to_look)} so far.` : "";
   byId("data-about").textContent = `${count(state.found)} shown, ${count(state.dropped)} dropped; growreel prepare --drop ${state.list} leaves those out.${looked} ${state.error}`;
   const label = byId("data-label"), labels = ["", ...state.labels];
@@ -83,9 +83,6 @@ async function mark(number, keep) {
 function keys(event) {
   const tile = event.target.closest(".tile");
   if (!tile || event.ctrlKey || event.metaKey || event.altKey) return;
-  const tiles = [...byId("data-wall").querySelectorAll(".tile")], at = tiles.indexOf(tile);
-  const columns = tiles.filter((each) => each.offsetTop === tiles[0].offsetTop).length;
-  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
-  if (step) { tiles[at + step]?.focus(); event.preventDefault(); }
+  if (arrows(event, byId("data-wall"))) return;
   if (event.key === "d" || event.key === "k") mark(Number(tile.dataset.clip), event.key === "k");
 }

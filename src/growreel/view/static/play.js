@@ -1,5 +1,5 @@
 // The page of clips that are made on demand.
-import { byId, element, get, getBytes, address, say, trouble, clip, times, count, isMoving } from "./tools.js";
+import { byId, element, get, getBytes, address, say, trouble, clip, times, count, arrows, isMoving } from "./tools.js";
 import { startWalk, stopWalk, walking } from "./walk.js";
 
 const AT_ONCE = 4, MIXES = 9, NEAR = "0.3";
@@ -18,10 +18,12 @@ export function begin(hello) {
   byId("play-next").addEventListener("click", () => move(Number(byId("play-count").value)));
   byId("play-chance").addEventListener("click", () => { byId("play-seed").value = Math.floor(Math.random() * 1e9); move(0); });
   byId("play-seeds").addEventListener("click", () => { mode = { kind: "seeds" }; wall(); });
-  byId("play-neighbours").addEventListener("click", () => { mode = { kind: "neighbours", of: chosen[0] }; wall(); });
+  byId("play-neighbours").addEventListener("click", () => neighbours(chosen[0]));
+  byId("play-wall").addEventListener("keydown", keys);
   byId("play-between").addEventListener("click", () => { mode = { kind: "between", ends: [...chosen] }; wall(); });
   byId("play-favourites").addEventListener("click", () => { mode = { kind: "favourites" }; wall(); });
   byId("export").addEventListener("click", takeAway);
+  byId("export-what").addEventListener("change", filmOrClips);
   byId("walk-start").addEventListener("click", () => { if (walking()) stopWalk(); else walk(); });
   byId("walk-step").addEventListener("change", () => { if (walking()) walk(); });
   countFavourites();
@@ -70,6 +72,7 @@ function move(by) {
   wall().catch(trouble);
 }
 
+const isSeed = (place) => !place.includes("~");
 const baseSeed = (place) => Number(place.split("~")[0]);
 
 function places() {
@@ -102,7 +105,6 @@ async function wall() {
     images.push([place, image]);
     const tile = element("button", { type: "button", className: "tile", "aria-pressed": String(chosen.includes(place)), "aria-label": `Choose ${called(place)}`, "data-place": place }, image);
     tile.addEventListener("click", () => choose(place));
-    tile.addEventListener("keydown", (event) => { if (event.key === "f" && !event.ctrlKey && !event.metaKey) favour(place); });
     const star = element("button", { type: "button", className: "star", "data-star": place });
     star.addEventListener("click", () => favour(place));
     return element("li", {}, tile, element("div", { className: "under" }, element("span", { textContent: called(place) }), star));
@@ -122,6 +124,18 @@ async function wall() {
     }
   };
   try { await Promise.all(Array.from({ length: AT_ONCE }, one)); trouble(null); } catch (error) { if (!mine.signal.aborted) throw error; }
+}
+
+function keys(event) {
+  const place = event.target.closest(".tile")?.dataset.place;
+  if (!place || event.ctrlKey || event.metaKey || event.altKey || arrows(event, byId("play-wall"))) return;
+  if (event.key === "f") favour(place);
+  if (event.key === "n" && isSeed(place)) neighbours(place);
+}
+
+function neighbours(place) {
+  mode = { kind: "neighbours", of: place };
+  wall().then(() => byId("play-wall").querySelector(".tile")?.focus(), trouble);
 }
 
 function choose(place) {
@@ -147,15 +161,29 @@ function marks() {
     star.setAttribute("aria-label", `Favourite: ${called(star.dataset.star)}`);
     star.setAttribute("aria-pressed", String(is));
   }
-  byId("play-neighbours").disabled = chosen.length !== 1;
-  byId("play-between").disabled = chosen.length !== 2 || baseSeed(chosen[0]) === baseSeed(chosen[1]);
+  byId("play-neighbours").disabled = chosen.length !== 1 || !isSeed(chosen[0]);
+  byId("play-between").disabled = chosen.length !== 2 || !chosen.every(isSeed);
+}
+
+function filmOrClips() {
+  const film = byId("export-what").value === "film", format = byId("export-format");
+  byId("film-length").hidden = byId("film-clips").hidden = !film;
+  const list = format.querySelector("[value=txt]");
+  list.disabled = film;
+  if (film && format.value === "txt") format.value = "mp4";
+  // a clip of a large stage takes seconds, so a film of it has means between fewer clips unless asked otherwise
+  if (film) byId("film-step").value = facts.stages[Number(byId("play-stage").value)].split("x")[1] < 128 ? "1" : "8";
 }
 
 function takeAway() {
-  const taken = { shown, chosen, favourites: [...favourites] }[byId("export-what").value];
+  const what = byId("export-what").value, film = what === "film";
+  const ends = mode.kind === "between" ? mode.ends : chosen;
+  const taken = { shown, chosen, favourites: [...favourites], film: ends }[what];
+  if (film && (ends.length !== 2 || !ends.every(isSeed))) { trouble(new Error("A film goes from one seed to another: choose two clips of seeds first.")); return; }
   if (!taken.length) { trouble(new Error("There is nothing to export: choose clips or mark favourites first.")); return; }
   trouble(null);
-  const link = element("a", { href: address("export", { ...view(), format: byId("export-format").value, places: taken.slice(0, 64).join() }), download: "" });
+  const more = film ? { film: byId("film-frames").value, step: byId("film-step").value } : {};
+  const link = element("a", { href: address("export", { ...view(), ...more, format: byId("export-format").value, places: taken.slice(0, 64).join() }), download: "" });
   link.click();
-  say(`Exporting ${Math.min(64, taken.length)} clips`);
+  say(film ? `Making a film from ${called(ends[0])} to ${called(ends[1])}` : `Exporting ${Math.min(64, taken.length)} clips`);
 }

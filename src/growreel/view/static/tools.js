@@ -50,6 +50,17 @@ export function trouble(error) {
   place.hidden = !error;
 }
 
+// Arrow keys in a wall of tiles. Returns whether the key was one.
+export function arrows(event, wall) {
+  const tiles = [...wall.querySelectorAll(".tile")], at = tiles.indexOf(event.target.closest(".tile"));
+  const columns = tiles.filter((each) => each.offsetTop === tiles[0].offsetTop).length;
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+  if (!step || at < 0) return false;
+  tiles[at + step]?.focus();
+  event.preventDefault();
+  return true;
+}
+
 export const count = (number) => Number(number).toLocaleString("en-US");
 export const times = (size) => String(size).replaceAll("x", "\u00d7");
 
