@@ -22,7 +22,7 @@ from growreel.video import read_comment
 
 FORMAT = "growreel-recipe-1"
 MOST_TEXT = 2**20
-MOST_SEEDS = 10**6
+MOST_SEEDS, MOST_FRAMES = 10**6, 10**6
 """A recipe comes from anywhere; one that asks for more is not expanded."""
 
 
@@ -59,6 +59,7 @@ class Recipe:
         scale: how many times pixels were enlarged; None for up to a height of 64.
         growreel, torch: versions.
         walk: None for plain samples.
+        frames: of each clip, where they are longer or shorter than the model's (`continuation`).
     """
 
     model: str
@@ -74,6 +75,7 @@ class Recipe:
     growreel: str
     torch: str
     walk: Walk | None = None
+    frames: int | None = None
 
     def of_seeds(self, seeds: tuple[Place, ...]) -> Recipe:
         """The same of other seeds."""
@@ -91,6 +93,7 @@ class Recipe:
             "stage": self.stage + (f", fading in, alpha {self.alpha:g}" if self.alpha < 1 else ""),
             "seeds": _shorten(self.seeds),
             "walk": self.walk and self.walk.told(),
+            "length": self.frames and f"{self.frames} frames",
             "truncation": f"{self.truncation:g}",
             "precision": self.precision,
             "played at": f"{self.fps:g} frames a second",
@@ -109,6 +112,7 @@ def recipe_of(
     precision: Arithmetic = "float32",
     scale: int | None = None,
     walk: Walk | None = None,
+    frames: int | None = None,
 ) -> Recipe:
     """The recipe of clips that a loaded model is about to make; arguments are those of the call that makes them."""
     return Recipe(
@@ -125,6 +129,7 @@ def recipe_of(
         growreel=installed_version("growreel"),
         torch=installed_version("torch"),
         walk=walk,
+        frames=frames,
     )
 
 
@@ -160,12 +165,14 @@ def read_recipe(path: str | Path) -> Recipe:
         tree = parse_json(text)
         if not isinstance(tree, dict) or not str(tree.pop("format", "")).startswith("growreel-recipe-"):
             raise ValueError("its comment is something else's")
-        walk = tree.pop("walk", None)
-        known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk")}
+        walk, frames = tree.pop("walk", None), tree.pop("frames", None)
+        known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk", "frames")}
         seeds = _expand(tree["seeds"])
         if walk and not all(isinstance(seed, int) for seed in seeds):
             raise ValueError("its walk begins between two seeds")
-        return Recipe(**known, seeds=seeds, walk=Walk(**walk) if walk else None)
+        if frames is not None and (type(frames) is not int or not 0 < frames <= MOST_FRAMES):
+            raise ValueError(f"its clips have {shown(frames)} frames")
+        return Recipe(**known, seeds=seeds, walk=Walk(**walk) if walk else None, frames=frames)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise GrowreelError(f"{path}: has no recipe that this growreel can read ({plain(error)}); it has {shown(text)}") from error
 

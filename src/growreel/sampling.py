@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from growreel.continuation import check_length, lengthened
 from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.models.generator import Generator
+from growreel.models.levels import to_levels
 from growreel.models.window import frames_of_clips
 from growreel.ranges import check_range
 from growreel.recipe import Recipe, at_stage
@@ -151,12 +153,6 @@ class GeneratedClips:
         return {"kind": "model", **self._facts, "size": str(self.size), **made}
 
 
-def to_levels(clips_NCTHW: Tensor) -> Tensor:
-    """Network range -1 to 1 (clamped) to uint8 [n, t, h, w, c], rounded to nearest."""
-    levels = (clips_NCTHW.float().clamp(-1, 1) + 1) * 127.5
-    return levels.round().to(torch.uint8).movedim(1, -1)
-
-
 def walk(
     model: LoadedGenerator,
     frames: int,
@@ -239,6 +235,9 @@ def clips_of_recipe(
     """
     model = at_stage(model, recipe)
     precision = named_arithmetic(recipe.precision, "the recipe's precision", next(model.generator.parameters()).device)
+    if recipe.frames is not None:
+        check_length(model, recipe.frames)
+        return while_wanted(lengthened(model, seed, recipe.frames, recipe.truncation, precision) for seed in recipe.seeds)
     if recipe.walk is None:
         return while_wanted(stream(model, recipe.seeds, recipe.truncation, precision))
     path, seeds = recipe.walk, recipe.seeds

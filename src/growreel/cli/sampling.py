@@ -59,6 +59,9 @@ def sample_parser() -> ArgumentParser:
     _add_sampling(parser)
     parser.add_argument("--like", type=Path | None, default=None, help="a file that growreel made; flags given beside it change its recipe")
     parser.add_argument("--count", type=int | None, default=None, help="how many clips; default: 16")
+    parser.add_argument(
+        "--frames", type=int | None, default=None, help="length of each clip; beyond the model's, clips are searched that go on"
+    )
     parser.add_argument("--separate", action="store_true", help="one file per clip, FILE-<seed>, instead of a grid")
     return parser
 
@@ -68,12 +71,15 @@ def run_sample(options: Namespace) -> int:
     from growreel.recipe import at_stage, check_model, find_model, read_recipe
 
     check_range("--count", options.count, least=1)
+    check_range("--frames", options.frames, least=1)
     if options.like is None:
         if options.model is None:
             raise GrowreelError("sample: give a MODEL, or --like CLIP to make the clips of a file again")
         model = _load_model(options.model, options.device)
         return _write(model, _recipe(model, options, range(_seed(options), _seed(options) + (options.count or 16))), options)
     like = read_recipe(options.like)
+    if like.walk and options.frames:
+        raise GrowreelError(f"--frames {options.frames}: {options.like} is a walk, whose length is part of its way; make another with walk")
     model = _load_model(options.model or find_model(like, options.like), options.device)
     check_model(like, model, options.like)
     model = at_stage(model, like)
@@ -141,6 +147,7 @@ def _recipe(
         precision=named_arithmetic(setting("precision", "float32"), "--precision", next(model.generator.parameters()).device),
         scale=setting("scale", None),
         walk=like.walk if like else walk,
+        frames=None if walk else setting("frames", None),
     )
 
 

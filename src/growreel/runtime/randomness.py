@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     WALK = 6
     EVALUATION = 7
     AUGMENTATION = 8
+    CONTINUATION = 9
 
 
 def keyed_rng(purpose: Purpose, *key: int) -> np.random.Generator:
