@@ -30,6 +30,7 @@ def shown_in_browser(address: str) -> tuple[float, float]:
         chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
+        page.set_default_timeout(900_000)
         page.goto(address)
         page.locator("#run-state:not(:empty)").wait_for()
         there = time.time()
@@ -78,7 +79,7 @@ def main() -> None:
             train = f"growreel train clips --out run --preset best --hours {options.hours}"
             training = shell(activate + train, stdout=subprocess.DEVNULL)
             done(train)
-            while not (place / "run" / "stats.jsonl").exists() and training.poll() is None:
+            while not (place / "run" / "config.yaml").exists() and training.poll() is None:
                 time.sleep(0.2)
             viewer = shell(activate + "growreel view run --port 0", stdout=subprocess.PIPE)
             assert viewer.stdout is not None

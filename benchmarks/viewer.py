@@ -3,7 +3,8 @@
     python benchmarks/viewer.py walk --out walk.json
     python benchmarks/viewer.py slowdown STORE --out slowdown.json
 
-`walk` asks a viewer for frames over HTTP, as the page does, with networks of the paper's width and random weights. `slowdown` lets one
+`walk` makes the frames of the endless walk as the viewer makes them, with networks of the paper's width and random weights. It does so
+without the viewer: that gives way to everybody else, so the others would be measured. `slowdown` lets one
 training run and takes turns of the same length with and without a client that asks for what the page *Run* asks (the browser itself is left
 out: it may be on another machine). For each pair of turns it gives the ratio of what the training needed for a clip: seconds of the
 processor in its own code, which others that want the processor change little, and seconds by the clock, which they change a lot. Beside it
@@ -20,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from dataclasses import asdict, dataclass, replace
@@ -32,13 +32,13 @@ import torch
 from growreel.config import Config, load_preset, to_yaml
 from growreel.config.growth import StageConfig
 from growreel.models import build_generator
-from growreel.models.files import save_model
+from growreel.models.files import load_generator, save_model
 from growreel.training.stats import read_lines
-from growreel.view.serve import open_viewer
+from growreel.view.walking import Knots, walk_frames
 
 POLL_SECONDS = 5
 """How often the page *Run* asks."""
-CASES = (("weizmann-64", "16x64x64"), ("trailerfaces-256", "32x256x256"))
+SIZES = ("16x64x64", "32x256x256")
 
 
 def fetch(address: str) -> bytes:
@@ -48,39 +48,37 @@ def fetch(address: str) -> bytes:
 
 
 def walk(seconds: float, threads: int) -> list[dict[str, Any]]:
-    """Frames a second by wall clock, and a processor's seconds a frame, for clips made every 1 to 16 frames."""
+    """Frames a second by the clock and of processor time, for clips made every 1 to 16 frames, asked for 16 at a time as the page does."""
     torch.set_num_threads(threads)
     rows = []
-    for preset, size in CASES:
-        config = load_preset(preset)
-        plan = config.growth.plan()
+    for size in SIZES:
+        config = paper_until(size)
         torch.manual_seed(0)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.safetensors"
-            colored = to_colored(config)
-            save_model(path, build_generator(colored), colored, plan.total_clips, 25.0)
-            server, address = open_viewer(path, port=0)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            assert size == str(plan.sizes[-1]), plan.sizes[-1]
-            for step in (1, 2, 4, 8, 16):
-                fetch(f"{address}api/walk?step={step}&count=8")
-                start, frames, cpu, began = 8, 0, time.process_time(), time.perf_counter()
-                while time.perf_counter() - began < seconds:
-                    fetch(f"{address}api/walk?step={step}&count=16&start={start}")
-                    start, frames = start + 16, frames + 16
-                wall = time.perf_counter() - began
-                rows.append(
-                    {
-                        "size": size,
-                        "step": step,
-                        "frames_per_second": frames / wall,
-                        "cpu_seconds_per_frame": (time.process_time() - cpu) / frames,
-                    }
-                )
-                print(rows[-1], flush=True)
-            server.shutdown()
-            server.server_close()
+            save_model(path, build_generator(config), config, config.growth.plan().total_clips, 25.0)
+            model = load_generator(path)
+        for step in (1, 2, 4, 8, 16):
+            knots: Knots = {}
+            walk_frames(model, 0, 0, 8, step, knots=knots)
+            start, frames, cpu, began = 16, 0, time.process_time(), time.perf_counter()
+            while time.perf_counter() - began < seconds or frames < 64:
+                walk_frames(model, 0, start, 16, step, knots=knots)
+                start, frames = start + 16, frames + 16
+                for knot in [knot for knot in knots if knot < start // step]:
+                    del knots[knot]
+            wall, own = time.perf_counter() - began, time.process_time() - cpu
+            rows.append({"size": size, "step": step, "frames_per_second": frames / wall, "frames_per_cpu_second": frames / own})
+            print(rows[-1], flush=True)
     return rows
+
+
+def paper_until(size: str) -> Config:
+    """The paper's configuration in colour, its plan ended at a size: the networks have the paper's width there."""
+    config = load_preset("paper")
+    sizes = [str(each) for each in config.growth.plan().sizes]
+    stages = config.growth.stages[: sizes.index(size) + 1]
+    return to_colored(replace(config, growth=replace(config.growth, target=size, stages=stages)))
 
 
 def to_colored(config: Config) -> Config:

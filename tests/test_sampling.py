@@ -23,6 +23,7 @@ from growreel.evaluation.shapes_judge import judge
 from growreel.growth import Size
 from growreel.models import build_generator
 from growreel.models.files import PRETRAINED, LoadedGenerator, load_generator, pretrained_names, save_model
+from growreel.models.window import frames_of_clips
 from growreel.recipe import read_recipe, recipe_of
 from growreel.runtime import precision_choice
 from growreel.runtime.convolution_check import Finding
@@ -109,8 +110,14 @@ def test_no_clip_is_made_that_is_not_used(model: LoadedGenerator, monkeypatch: p
         made.clear()
         assert len(generate(model, range(count))) == count == sum(map(len, made))
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(made, many, strict=False))
-    made.clear()
-    assert len(list(walk(model, 24, count=2))) == 24 and sum(map(len, made)) == 48
+    frames = list[int]()
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        frames.append(len(arguments[-1]))
+        return frames_of_clips(*arguments)
+
+    monkeypatch.setattr("growreel.sampling.frames_of_clips", counted)
+    assert len(list(walk(model, 24, count=2))) == 24 and frames == [1] * 48, "one frame of each clip"
 
 
 def test_no_stopwatch_decides_about_pixels(model: LoadedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:

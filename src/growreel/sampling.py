@@ -200,29 +200,35 @@ def walk(
     paths = torch.from_numpy(
         np.stack([_closed_path(k, frames, turns, latent_dim) if to is None else _there_and_back(k, to, frames, latent_dim) for k in starts])
     )[:, ::every]
-    length = model.size.t
-    period = max(2 * length - 2, 1)
+    period = max(2 * model.size.t - 2, 1)
     periods = max(round(frames / period), 1)
-    clips = clips_of_latents(model.generator, model.position, paths.transpose(0, 1).flatten(0, 1), truncation, precision)
 
-    def made() -> NDArray[np.uint8]:
-        return np.stack([next(clips) for _ in range(count)])
+    def inner(frame: int) -> int:
+        phase = round(frame * periods * period / frames) % period
+        return min(phase, period - phase)
 
-    before = first = made()
-    for knot in knots:
+    passed = [[inner(frame % frames) for frame in range(knot - every + 1, knot + every)] for knot in knots]
+    some = [range(min(each), max(each) + 1) for each in passed]
+    wanted = [each for each in some for _ in starts]
+    clips = clips_of_latents(model.generator, model.position, paths.transpose(0, 1).flatten(0, 1), truncation, precision, wanted)
+
+    def made(number: int) -> dict[int, NDArray[np.uint8]]:
+        """Frames [count, h, w, c] of the clips of a knot, by their number in the clip."""
+        together = np.stack([next(clips) for _ in starts], axis=1)
+        return dict(zip(some[number], together, strict=True))
+
+    before = first = made(0)
+    for number, knot in enumerate(knots):
         end = min(knot + every, frames)
-        after = made() if end < frames else first  # the loop closes where it began
+        after = made(number + 1) if end < frames else first  # the loop closes where it began
         for frame in range(knot, end):
-            phase = round(frame * periods * period / frames) % period
-            inner = min(phase, period - phase)
-            yield between(before[:, inner], after[:, inner], (frame - knot) / (end - knot))
+            share = (frame - knot) / (end - knot)
+            yield between(before[inner(frame)], after[inner(frame)], share) if share else before[inner(frame)]
         before = after
 
 
 def between(before: NDArray[np.uint8], after: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
-    """The mean of two pictures, of which the second counts `share`; without a share the first as it is."""
-    if not share:
-        return before
+    """The mean of two pictures, of which the second counts `share`."""
     return np.rint(before * (1 - share) + after.astype(np.float32) * share).astype(np.uint8)
 
 
