@@ -229,7 +229,10 @@ def _moved_inside(boxes: Floats, area: tuple[float, float, float, float]) -> Flo
 
 
 def _inside(other: Steady, way: Steady, frames: NDArray[np.int64]) -> float:
-    """The largest share of another track's faces that is in the windows of these frames; 0 for faces that are small beside it."""
+    """The largest share of another track's faces that is in the windows of these frames, or of a window that they take.
+
+    0 for faces that are small beside it.
+    """
     common = frames[(frames >= other.start) & (frames < other.start + len(other.windows))]
     if not common.size:
         return 0.0
@@ -240,4 +243,4 @@ def _inside(other: Steady, way: Steady, frames: NDArray[np.int64]) -> float:
     half, ohalf = side / 2, oside * 0.4  # a face is narrower than its window
     tall = np.clip(np.minimum(y + half, oy + ohalf) - np.maximum(y - half, oy - ohalf), 0, None)
     wide = np.clip(np.minimum(x + half, ox + ohalf) - np.maximum(x - half, ox - ohalf), 0, None)
-    return float((tall * wide / (2 * ohalf) ** 2).max())
+    return float((tall * wide / np.minimum(2 * ohalf, side) ** 2).max())

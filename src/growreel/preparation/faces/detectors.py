@@ -66,7 +66,7 @@ class CenterFace:
     Raises GrowreelError if the extra is not installed.
     """
 
-    framing = Framing(1.02, 0.08)
+    framing = Framing(0.975, 0.10)
 
     def __init__(self) -> None:
         try:
@@ -117,7 +117,7 @@ class YuNet:
     Raises GrowreelError if the extra is not installed, or the file is no such model.
     """
 
-    framing = Framing(1.08, 0.05)
+    framing = Framing(0.92, 0.10)
 
     def __init__(self, file: Path) -> None:
         try:
@@ -151,7 +151,7 @@ class Dlib:
     Raises GrowreelError if the extra is not installed.
     """
 
-    framing = Framing(1.25, -0.02)
+    framing = Framing(1.2, 0.06)
 
     def __init__(self) -> None:
         try:

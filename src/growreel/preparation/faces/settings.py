@@ -29,10 +29,17 @@ class FaceSettings:
     """Grey levels, of 255, by which a frame of 64x36 must differ from the one before, on average, to begin a shot."""
     cut_ratio: float = 3.0
     """Times the median difference of the 16 frames around it that this difference must be, too: motion alone is no cut."""
-    gradual: float = 14.0
+    cut_tones: float = 0.08
+    """Share of the pixels that must leave their 1/16 of the grey scale as well, all in all: what only moves keeps its tones."""
+    cut_ratio_alone: float = 10.0
+    """Times the median difference from which it is a cut without that."""
+    gradual: float = 12.0
     """Grey levels by which a frame differs from that 16 frames before in a dissolve or a fade."""
-    monotony: float = 0.72
-    """Share of all changes of the pixels in those 16 frames that is left as difference at their end: 1 in a perfect dissolve."""
+    monotony: float = 0.55
+    """Share of all changes of the pixels in those 16 frames that is left as difference at their end, at least: 1 in a perfect dissolve."""
+    blend: float = 0.23
+    """Share of that difference by which the frames between may be off the best mixture of the first and the last: 0 in a perfect dissolve;
+    what moves is no mixture."""
     bar_level: float = 20.0
     """Grey level up to which rows and columns at the edges of a shot are bars, if they are as wide on both sides."""
     min_overlap: float = 0.35
@@ -61,21 +68,22 @@ class FaceSettings:
     """Degrees by which the line of the eyes may be tilted, in the middle of a clip's looks. Needs a detector that shows eyes."""
     min_eyes: float = 0.12
     """Distance of the eyes, in heights of the face, at least, at every look but one in ten: less is a profile. Needs eyes, too."""
-    second_face: float = 0.3
-    """Share of another face, of at least 0.4 times the height, that may be in the window."""
+    second_face: float = 0.15
+    """Share of another face, of at least 0.4 times the height, that may be in the window, and of the window that it may take."""
     min_light: float = 60.0
     """Grey level that 5 % of the clip's pixels must reach."""
     min_detail: float = 25.0
-    """Variance of the Laplacian, in squared grey levels, of the middle of the clip's frames at 128x128; less is blurred."""
-    min_life: float = 0.055
+    """Variance of the Laplacian, in squared grey levels, of the middle of the clip's frames at 128x128, or at their size if that is
+    less; below it they are blurred."""
+    min_life: float = 0.035
     """Difference of frames 8 apart after the best affine alignment, root mean square over their standard deviation, at least: a photo that
     the camera pans over or zooms into stays below."""
     max_jump: float = 14.0
     """Grey levels by which neighbouring frames of a clip at 64x64 may differ, if that is also 4 times their median difference: a cut or a
     flash that the search for shots has missed."""
-    text_contrast: float = 55.0
+    text_contrast: float = 40.0
     """Grey levels by which a thin stroke must stand out from what is around it to be a letter's."""
-    text_letters: int = 5
+    text_letters: int = 4
     """Letters in a row, in the same place through the clip, that make a title or a credit."""
     same: float = 0.1
     """Share of the 384 bits of two clips' hashes that may differ if they are to be the same scene shown again in one film."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +16,48 @@ REACH = 16  # frames in which a dissolve shows
 AROUND = 8  # frames on each side that say what motion is usual
 
 
+class Change(NamedTuple):
+    """How a frame differs from that 16 frames before.
+
+    Attributes:
+        size: mean difference in grey levels.
+        monotony: its share of all changes on the way.
+        blend: by how much the frames between are off a mixture of the two, in shares of `size`.
+    """
+
+    size: float
+    monotony: float
+    blend: float
+
+    def is_gradual(self, settings: FaceSettings) -> bool:
+        """Whether it is that of a dissolve or a fade."""
+        return self.size > settings.gradual and self.monotony > settings.monotony and self.blend < settings.blend
+
+
+def change_over(frames: Sequence[NDArray[np.float32]], path: float) -> Change:
+    """The change from the first of some frames [h, w] to the last; `path` is the mean of all changes on the way."""
+    net = frames[-1] - frames[0]
+    size = float(np.abs(net).mean())
+    if size < 1:
+        return Change(size, 0.0, 1.0)
+    power, errors = float((net * net).sum()), []
+    for quarter in (1, 2, 3):
+        part = frames[(len(frames) - 1) * quarter // 4] - frames[0]
+        errors.append(float(np.abs(part - float((part * net).sum()) / power * net).mean()) / size)
+    return Change(size, size / max(path, 1e-3), max(errors))
+
+
 class ShotFinder:
-    """Takes the frames of a film one by one and, in the end, says which shot each belongs to. Keeps three numbers a frame."""
+    """Takes the frames of a film one by one and, in the end, says which shot each belongs to. Keeps a few numbers a frame."""
 
     def __init__(self, settings: FaceSettings) -> None:
         self._settings = settings
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=REACH + 1)
         self._steps: deque[NDArray[np.float32]] = deque(maxlen=REACH)
-        self._path = np.zeros(GREY, np.float32)
+        self._path = np.zeros(GREY, np.float64)
         self._differences: list[float] = []
-        self._changes: list[tuple[float, float]] = []  # over REACH frames: difference, and share of the way that it is
+        self._tones: list[float] = []
+        self._gradual: list[bool] = []
         self._begins: list[int] = []
 
     def feed(self, grey: NDArray[np.float32], begins: bool) -> None:
@@ -32,22 +66,21 @@ class ShotFinder:
             self._begins.append(len(self._differences))
             self._recent.clear()
             self._steps.clear()
-            self._path = np.zeros(GREY, np.float32)
+            self._path = np.zeros(GREY, np.float64)
+        difference = tones = 0.0
         if self._recent:
             step = np.abs(grey - self._recent[-1])
             if len(self._steps) == REACH:
                 self._path -= self._steps[0]
             self._steps.append(step)
             self._path += step
-            self._differences.append(float(step.mean()))
-        else:
-            self._differences.append(0.0)
+            difference = float(step.mean())
+            tones = float(np.abs(_histogram(grey) - _histogram(self._recent[-1])).sum()) / 2
+        self._differences.append(difference)
+        self._tones.append(tones)
         self._recent.append(grey)
-        if len(self._recent) > REACH:
-            change = float(np.abs(grey - self._recent[0]).mean())
-            self._changes.append((change, change / max(float(self._path.mean()), 1e-3)))
-        else:
-            self._changes.append((0.0, 0.0))
+        full = len(self._recent) > REACH
+        self._gradual.append(full and change_over(self._recent, float(self._path.mean())).is_gradual(self._settings))
 
     def shots(self) -> NDArray[np.int64]:
         """Number of the shot of each frame, from 0 in ascending order; -1 in a dissolve or a fade."""
@@ -56,9 +89,9 @@ class ShotFinder:
         begins[[*self._begins, *self._cuts()]] = True
         soft = np.zeros(count, bool)
         since = 0  # frames since the last cut
-        for frame, (change, monotony) in enumerate(self._changes):
+        for frame, gradual in enumerate(self._gradual):
             since = 0 if begins[frame] else since + 1
-            if since >= REACH and change > self._settings.gradual and monotony > self._settings.monotony:
+            if gradual and since >= REACH:
                 soft[frame - REACH : frame + 1] = True
         after = np.zeros(count, bool)
         after[1:] = soft[:-1] & ~soft[1:]
@@ -71,6 +104,13 @@ class ShotFinder:
         for frame in np.flatnonzero(differences > self._settings.cut).tolist():
             low, high = max(0, frame - AROUND), min(len(differences), frame + AROUND + 1)
             near = np.delete(differences[low:high], frame - low)
-            if near.size and differences[frame] > self._settings.cut_ratio * float(np.median(near)):
+            ratio = differences[frame] / max(float(np.median(near)), 1e-3) if near.size else 0.0
+            least = self._settings.cut_ratio if self._tones[frame] > self._settings.cut_tones else self._settings.cut_ratio_alone
+            if ratio > least:
                 cuts.append(frame)
         return cuts
+
+
+def _histogram(grey: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of the pixels in each sixteenth of the grey scale."""
+    return np.bincount((grey / 16).astype(int).ravel(), minlength=17) / grey.size

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 LAG = 8  # frames between those that are compared
 SIDE = 64  # pixels of the pictures that are compared
 STEPS = 6  # of Gauss and Newton
+SMOOTHINGS = 2  # by 1/4, 1/2, 1/4 on both axes
 MARGIN = 6  # pixels at the edges that do not count: what is there may come from outside
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,16 @@ def life(grey: NDArray[np.float32]) -> float:
     """
     lag = min(LAG, len(grey) - 1)
     pairs = [(first, first + lag) for first in range(0, len(grey) - lag, max(1, lag))]
-    return max((_difference(grey[a].astype(np.float64), grey[b].astype(np.float64)) for a, b in pairs), default=0.0)
+    return max((_difference(_smooth(grey[a]), _smooth(grey[b])) for a, b in pairs), default=0.0)
+
+
+def _smooth(picture: NDArray[np.float32]) -> Floats:
+    """Without the finest detail, which moving by parts of a pixel changes too."""
+    smooth = np.pad(picture.astype(np.float64), SMOOTHINGS, mode="edge")
+    for _ in range(SMOOTHINGS):
+        smooth = smooth[:-2] / 4 + smooth[1:-1] / 2 + smooth[2:] / 4
+        smooth = smooth[:, :-2] / 4 + smooth[:, 1:-1] / 2 + smooth[:, 2:] / 4
+    return smooth
 
 
 def _difference(a: Floats, b: Floats) -> float:
