@@ -59,7 +59,7 @@ def largest(frame: NDArray[np.uint8], detector: Detector) -> Face | None:
     eyes = None if best.eyes is None else tuple((each - border) / side for each in best.eyes)
     mouth = None if best.mouth is None else tuple((each - border) / side for each in best.mouth)
     box = ((best.left - border) / side, (best.top - border) / side, best.width / side, best.height / side)
-    return Face(*box, best.score, eyes, mouth)  # type: ignore[arg-type]
+    return Face(*box, best.score, eyes, mouth)
 
 
 def boxes_of(faces: list[list[Face | None]]) -> NDArray[np.float64]:

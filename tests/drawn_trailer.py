@@ -54,7 +54,8 @@ def ground(seed: int) -> Picture:
     rng = np.random.default_rng(seed)
     blotches = ndimage.zoom(rng.uniform(0, 1, (9, 16)), 20, order=1)[:HEIGHT, :WIDTH, None]
     colours = rng.uniform([[[[20]]], [[[90]]]], [[[[60]]], [[[150]]]], (2, 1, 1, 1)) * [0.6, 1.0, 1.3]
-    return (colours[0] * blotches + colours[1] * (1 - blotches)).astype(np.uint8)
+    mixed: Picture = (colours[0] * blotches + colours[1] * (1 - blotches)).astype(np.uint8)
+    return mixed
 
 
 def face(picture: Picture, y: float, x: float, tall: float, person: int, moment: float, yaw: float = 0.0) -> Picture:

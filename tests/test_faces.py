@@ -204,7 +204,7 @@ def test_an_interrupted_store_is_the_same_to_the_byte(tmp_path: Path, monkeypatc
     film(tmp_path / "in" / "b.mkv", talking(24, 2, tall=20))
     film(tmp_path / "in" / "c.mkv", talking(24, 3))
     cut(tmp_path / "in", tmp_path / "whole")
-    done, finish = [], StoreWriter.finish_source
+    done, finish = list[Any](), StoreWriter.finish_source
 
     def fails(self: StoreWriter, *rest: Any) -> None:
         if len(done) == 2:
@@ -291,7 +291,7 @@ def portrait() -> NDArray[np.uint8]:
     """A photo of a person that scikit-image brings, which deface brings: 512x512, her face around (115, 225)."""
     from skimage import data
 
-    return np.asarray(data.astronaut(), np.uint8)
+    return np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
 
 
 @needs_extra

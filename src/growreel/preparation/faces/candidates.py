@@ -215,7 +215,8 @@ def _outside(boxes: Floats, area: tuple[float, float, float, float]) -> Floats:
     """[t] the share of its extent by which each window stands out of the picture area, on the side where it is most."""
     tall, wide = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     over = [(area[0] - boxes[:, 0]) / tall, (area[1] - boxes[:, 1]) / wide, (boxes[:, 2] - area[2]) / tall, (boxes[:, 3] - area[3]) / wide]
-    return np.maximum(0.0, np.max(over, axis=0))
+    most: Floats = np.maximum(0.0, np.max(over, axis=0))
+    return most
 
 
 def _moved_inside(boxes: Floats, area: tuple[float, float, float, float]) -> Floats:

@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,6 @@ def _row(name: str, result: _Result, cut: FaceCut, findings: Findings) -> Source
         refused = ", ".join(f"{rule} {count}" for rule, count in sorted(result.refused.items()))
         notes.insert(0, f"no clip of a face: {found.tracks} tracks" + (f"; refused: {refused}" if refused else ""))
     unread = findings.damaged and not found.frames
-    status = "used" if result.clips else "skipped" if unread else "ignored"
+    status: Literal["used", "skipped", "ignored"] = "used" if result.clips else "skipped" if unread else "ignored"
     fps = rate / cut.frame_stride if rate else None
     return SourceRow(name, status, result.clips, found.frames, fps, "; ".join(notes), findings.damaged, facts)

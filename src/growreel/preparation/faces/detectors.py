@@ -102,7 +102,11 @@ class CenterFace:
         ys, xs = points[0::2, rows, columns] * tall + top, points[1::2, rows, columns] * wide + left
         found = [
             Face(
-                *map(float, (left[i], top[i], wide[i], tall[i], heat[0, rows[i], columns[i]])),
+                float(left[i]),
+                float(top[i]),
+                float(wide[i]),
+                float(tall[i]),
+                float(heat[0, rows[i], columns[i]]),
                 _left_to_right(xs[:2, i], ys[:2, i]),
                 (float(xs[3:, i].mean()), float(ys[3:, i].mean())),
             )
@@ -141,7 +145,8 @@ class YuNet:
         for row in () if rows is None else np.asarray(rows, np.float64):
             xs, ys = row[4:14:2], row[5:14:2]
             mouth = float(xs[3:].mean()), float(ys[3:].mean())
-            found.append(Face(*row[:4].tolist(), float(row[14]), _left_to_right(xs[:2], ys[:2]), mouth))
+            left, top, width, height = row[:4].tolist()
+            found.append(Face(left, top, width, height, float(row[14]), _left_to_right(xs[:2], ys[:2]), mouth))
         return best_of(found)
 
 
@@ -164,7 +169,7 @@ class Dlib:
         boxes, scores, _ = self._find.run(np.ascontiguousarray(picture), 1, 0.0)  # type: ignore[attr-defined]
         return best_of(
             [
-                Face(*map(float, (box.left(), box.top(), box.width(), box.height(), min(1.0, max(0.0, score)))))
+                Face(float(box.left()), float(box.top()), float(box.width()), float(box.height()), min(1.0, max(0.0, float(score))))
                 for box, score in zip(boxes, scores, strict=True)
             ]
         )

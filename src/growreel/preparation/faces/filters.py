@@ -72,7 +72,9 @@ def _gradual(grey: NDArray[np.float32], steps: NDArray[np.float32], settings: Fa
     reach = min(REACH, len(grey) - 1)
     if reach < 4:
         return Change(0.0, 0.0, 1.0)
-    changes = [change_over(grey[first : first + reach + 1], _path(steps[first : first + reach])) for first in range(len(grey) - reach)]
+    changes = [
+        change_over(list(grey[first : first + reach + 1]), _path(steps[first : first + reach])) for first in range(len(grey) - reach)
+    ]
     return min(changes, key=lambda each: (not each.is_gradual(settings), each.blend))
 
 

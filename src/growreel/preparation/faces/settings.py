@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ class FaceSettings:
     """Times the median difference of the 16 frames around it that this difference must be, too: motion alone is no cut."""
     cut_tones: float = 0.08
     """Share of the pixels that must leave their 1/16 of the grey scale as well, all in all: what only moves keeps its tones."""
-    cut_ratio_alone: float = 10.0
-    """Times the median difference from which it is a cut without that."""
+    cut_alone: float = 4.0
+    """Times the largest difference of the three frames before and behind, from which half of `cut` is a cut whatever its tones: motion does
+    not come and go within a frame."""
     gradual: float = 12.0
     """Grey levels by which a frame differs from that 16 frames before in a dissolve or a fade."""
     monotony: float = 0.55
@@ -75,7 +77,7 @@ class FaceSettings:
     min_detail: float = 25.0
     """Variance of the Laplacian, in squared grey levels, of the middle of the clip's frames at 128x128, or at their size if that is
     less; below it they are blurred."""
-    min_life: float = 0.035
+    min_life: float = 0.025
     """Difference of frames 8 apart after the best affine alignment, root mean square over their standard deviation, at least: a photo that
     the camera pans over or zooms into stays below."""
     max_jump: float = 14.0
@@ -106,8 +108,10 @@ class FaceSettings:
 
 def checked(settings: FaceSettings) -> FaceSettings:
     """The settings, if their detector can be had. Raises GrowreelError, in one line, if the extra or the file is missing."""
-    from growreel.preparation.faces.detectors import open_detector
+    from growreel.preparation.faces.detectors import MISSING, open_detector
 
+    if find_spec("scipy") is None:
+        raise GrowreelError(MISSING.format("scipy"))
     open_detector(settings.detector)
     return settings
 

@@ -14,6 +14,8 @@ from growreel.preparation.faces.settings import FaceSettings
 GREY = (36, 64)  # rows and columns of the pictures that are compared
 REACH = 16  # frames in which a dissolve shows
 AROUND = 8  # frames on each side that say what motion is usual
+BESIDE = 3  # frames on each side that say whether a change is alone
+LEAST_STEP = 0.5  # grey levels: a film that stands still has steps of 0
 
 
 class Change(NamedTuple):
@@ -99,16 +101,21 @@ class ShotFinder:
         return np.where(soft, -1, numbers)
 
     def _cuts(self) -> list[int]:
-        differences = np.array(self._differences)
+        differences, settings = np.array(self._differences), self._settings
         cuts = []
-        for frame in np.flatnonzero(differences > self._settings.cut).tolist():
-            low, high = max(0, frame - AROUND), min(len(differences), frame + AROUND + 1)
-            near = np.delete(differences[low:high], frame - low)
-            ratio = differences[frame] / max(float(np.median(near)), 1e-3) if near.size else 0.0
-            least = self._settings.cut_ratio if self._tones[frame] > self._settings.cut_tones else self._settings.cut_ratio_alone
-            if ratio > least:
+        for frame in np.flatnonzero(differences > settings.cut / 2).tolist():
+            near = self._near(differences, frame, AROUND)
+            beside = self._near(differences, frame, BESIDE)
+            sudden = differences[frame] > settings.cut and differences[frame] > settings.cut_ratio * float(np.median(near))
+            alone = differences[frame] > settings.cut_alone * max(float(beside.max()), LEAST_STEP)
+            if alone or (sudden and self._tones[frame] > settings.cut_tones):
                 cuts.append(frame)
         return cuts
+
+    @staticmethod
+    def _near(differences: NDArray[np.float64], frame: int, reach: int) -> NDArray[np.float64]:
+        low = max(0, frame - reach)
+        return np.delete(differences[low : frame + reach + 1], frame - low)
 
 
 def _histogram(grey: NDArray[np.float32]) -> NDArray[np.float64]:

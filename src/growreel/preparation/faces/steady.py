@@ -82,7 +82,8 @@ def jitter_of(windows: Floats) -> float:
 
 def _median_of_three(values: Floats) -> Floats:
     padded = np.concatenate([values[:1], values, values[-1:]])
-    return np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
+    medians: Floats = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
+    return medians
 
 
 def _gaussian(values: Floats, sigma: float) -> Floats:

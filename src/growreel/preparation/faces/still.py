@@ -27,7 +27,7 @@ def life(grey: NDArray[np.float32]) -> float:
 
 def _smooth(picture: NDArray[np.float32]) -> Floats:
     """Without the finest detail, which moving by parts of a pixel changes too."""
-    smooth = np.pad(picture.astype(np.float64), SMOOTHINGS, mode="edge")
+    smooth: Floats = np.pad(picture.astype(np.float64), SMOOTHINGS, mode="edge")
     for _ in range(SMOOTHINGS):
         smooth = smooth[:-2] / 4 + smooth[1:-1] / 2 + smooth[2:] / 4
         smooth = smooth[:, :-2] / 4 + smooth[:, 1:-1] / 2 + smooth[:, 2:] / 4

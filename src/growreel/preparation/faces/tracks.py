@@ -56,7 +56,8 @@ def patch_of(picture: NDArray[np.uint8], face: Face) -> NDArray[np.float32]:
     columns = np.clip(face.left + (np.arange(PATCH) + 0.5) * face.width / PATCH, 0, picture.shape[1] - 1).astype(int)
     grey = picture[rows[:, None], columns].mean(axis=2, dtype=np.float32)
     grey -= grey.mean()
-    return grey / max(float(np.linalg.norm(grey)), 1.0)
+    patch: NDArray[np.float32] = grey / max(float(np.linalg.norm(grey)), 1.0)
+    return patch
 
 
 def find_tracks(looks: Mapping[int, Sequence[Sighting]], shots: NDArray[np.int64], settings: FaceSettings) -> list[Track]:
