@@ -15,6 +15,7 @@ from growreel.cli.console import add_json, print_json
 from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.preparation.faces.settings import FaceSettings
 
 if TYPE_CHECKING:
     from growreel.preparation.report import PrepareReport
@@ -38,7 +39,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--frame-stride", type=int, default=1, help="take every N-th frame of a video")
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
-    parser.add_argument("--crop", default="center", help="center, grid (several windows of wide frames), or a .csv file of boxes")
+    parser.add_argument("--crop", default="center", help="center, grid (several windows of wide frames), faces, or a .csv file of boxes")
     parser.add_argument("--list", type=Path | None, default=None, help=".csv or text file of the videos to take, with or without labels")
     parser.add_argument("--fps", type=number, default=None, help="resample to so many frames a second first")
     parser.add_argument("--max-clips-per-video", type=int | None, default=None, help="take at most so many clips of a video")
@@ -54,6 +55,7 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--drop", type=Path | None, default=None, help="list of clips to leave out, as growreel view writes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
+    parser.add_class_arguments(FaceSettings, "faces")
     add_json(parser)
     return parser
 
@@ -134,6 +136,7 @@ def _prepare(options: Namespace) -> int:
         time_limit=options.time_limit,
         overwrite=options.overwrite,
         drop=options.drop,
+        faces=FaceSettings(**vars(options.faces)),
     )
     return _tell(report, options)
 

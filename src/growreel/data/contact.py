@@ -59,7 +59,7 @@ def describe(store: ClipStore) -> str:
     lines += [
         f"levels    {' '.join(found['levels'])}",
         f"on disk   {found['bytes'] / 2**20:,.1f} MiB",
-        f"made with {', '.join(f'{name}={value}' for name, value in found['made_with'].items())}",
+        f"made with {', '.join(f'{name}={value}' for name, value in found['made_with'].items() if not isinstance(value, dict))}",
     ]
     return "\n".join(map(printable, lines + [f"skipped   {each['source']}: {each['reason']}" for each in found["skipped"]]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.cutting import Box, ClipCutter, Fit
+from growreel.preparation.faces.settings import FaceSettings
 from growreel.preparation.looking import reason_of
 from growreel.preparation.report import SourceRow
 from growreel.preparation.sources import Source
@@ -34,6 +35,7 @@ class Cut:
     fps: float | None
     channel: int | None
     grid: bool = False
+    faces: FaceSettings | None = None
 
 
 def convert(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], threads: int = 1) -> list[SourceRow]:
@@ -46,6 +48,13 @@ def convert(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], thre
         beat: called often: a sign of life.
         threads: for the decoder.
     """
+    if cut.faces is not None:
+        from growreel.preparation.faces.converting import FaceCut, convert_faces
+
+        how = FaceCut(cut.size, cut.frame_stride, cut.clip_stride, cut.colors, cut.max_clips, cut.fps, cut.faces)
+        return [
+            convert_faces(source.name, lambda c, found: _until_trouble(source, replace(cut, colors=c), found, threads), how, emit, beat)
+        ]
     if source.windows is not None or cut.grid:
         return [_convert_windows(source, cut, emit, beat, threads)]
     grid = cut.tiles if cut.tiles and source.kind != "strip" else (1, 1)

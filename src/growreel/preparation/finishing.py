@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from growreel.data.writer import StoreWriter
+from growreel.preparation.faces.manifest import summary, write_findings
 from growreel.preparation.report import PrepareReport, SourceRow, store_rate
 
 
@@ -19,12 +20,19 @@ def finish_store(writer: StoreWriter, rows: Sequence[SourceRow], *, anonymous: b
     Raises:
         GrowreelError: if nothing can be held out of these sources, or the disk is full.
     """
+    faces = [row.faces for row in rows if row.faces is not None]
+    told = (summary(faces),) if faces else ()
     if writer.clip_count == 0:
         writer.discard()
-        return PrepareReport(None, 0, tuple(rows))
+        return PrepareReport(None, 0, tuple(rows), told)
+    if faces:
+        try:
+            write_findings(writer.partial, faces)
+        except OSError as error:
+            writer.trouble(error)
     rate, notes = store_rate(rows)
     skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
     if anonymous:  # a reason may name files too
         skipped = [(f"source {number}", "not kept") for number in range(1, len(skipped) + 1)]
     writer.finish(fps=rate, skipped=skipped)
-    return PrepareReport(writer.path, writer.clip_count, tuple(rows), notes)
+    return PrepareReport(writer.path, writer.clip_count, tuple(rows), notes + told)

@@ -24,6 +24,7 @@ from growreel.preparation.converting import Cut, convert
 from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
 from growreel.preparation.drops import Drop, Sieve, digest_of_drops, read_drops
+from growreel.preparation.faces.settings import FaceSettings, checked, stored
 from growreel.preparation.finishing import finish_store
 from growreel.preparation.listed import read_list
 from growreel.preparation.looking import Look
@@ -84,6 +85,7 @@ def prepare(
     overwrite: bool = False,
     progress: bool = True,
     drop: str | os.PathLike[str] | None = None,
+    faces: FaceSettings | None = None,
 ) -> PrepareReport:
     """Cut every source below a folder into clips and write them as a clip store.
 
@@ -107,8 +109,8 @@ def prepare(
         holdout: share of the clips to keep from training, above 0 and at most 0.9, in whole sources (`data.split`). They are in the store;
             training leaves them out, and evaluation measures against the others unless it is told otherwise.
         anonymous: give sources names made of their content; the store then holds no name of a file or folder but the labels.
-        crop: `center`; `grid` for several windows, side by side, of frames that are longer than the clips' shape; or the path of a CSV file
-            of boxes (`boxes.read_boxes`). Clips of all windows of a video have its name.
+        crop: `center`; `grid` for several windows, side by side, of frames that are longer than the clips' shape; `faces`
+            (`preparation.faces`); or the path of a CSV file of boxes (`boxes.read_boxes`). Clips of all windows of a video have its name.
         only: a file that names the videos to take, and their labels if it has any (`listed.read_list`).
         shard: take only this part of the sources, and write a part for `merging.merge`.
         workers: processes that decode; None for one on every core. 0 decodes in this process, where a crash of a decoder ends it.
@@ -116,6 +118,7 @@ def prepare(
         overwrite: replace an older store.
         progress: show a bar, if the output is a terminal.
         drop: a list of clips to leave out, as the viewer writes it (see `preparation.drops`); they are named by source and first frame.
+        faces: settings of `crop="faces"`; None for the defaults.
 
     Raises:
         GrowreelError: for an argument out of range, a missing or empty source, a store that is in the way, or a full disk.
@@ -141,11 +144,12 @@ def prepare(
     _check_apart(source, store)
     check_destination(store, overwrite)
     drops = frozenset[Drop]() if drop is None else read_drops(Path(drop))
-    boxes = None if crop in ("center", "grid") else read_boxes(Path(crop))
+    boxes = None if crop in ("center", "grid", "faces") else read_boxes(Path(crop))
+    found_by = checked(faces or FaceSettings()) if crop == "faces" else None
     listed = None if only is None else read_list(Path(only))
     if crop != "center" and tiles:
         raise GrowreelError(f"--crop {crop}: does not go with --tiles; leave one out")
-    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel, grid=crop == "grid")
+    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel, crop == "grid", found_by)
     options = _Options(
         source=None if anonymous else source.resolve().name,
         size=str(size),
@@ -177,7 +181,9 @@ def prepare(
         if listed is not None:
             kept_options["list"] = _stored_digest(listed.sha256, sources, anonymous)
         if crop != "center":
-            kept_options["crop"] = f"boxes {_stored_digest(boxes.sha256, sources, anonymous)}" if boxes else "grid"
+            kept_options["crop"] = f"boxes {_stored_digest(boxes.sha256, sources, anonymous)}" if boxes else str(crop)
+        if found_by is not None:
+            kept_options["faces"] = stored(found_by)
         if drops:
             kept_options["drop"] = digest_of_drops(drops)
         if shard is not None:
@@ -240,6 +246,9 @@ def _all_converted(
         yield [SourceRow(**row) for row in rows]
     rest = list(zip(sources, contents, strict=True))[len(earlier) :]
     for (each, content), rows in zip(rest, _converted([each for each, _ in rest], cut, writer, crew, anonymous, drops), strict=True):
+        for row in rows:
+            if row.faces is not None:
+                row.faces["source"] = StoredNames(each, anonymous).of(row.name)
         writer.finish_source(each.name, [asdict(row) for row in rows], content)
         yield rows
 

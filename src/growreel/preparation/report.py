@@ -26,6 +26,7 @@ class SourceRow:
         fps: the rate its clips play at, where the source has one.
         note: why it was skipped, or what was odd about it.
         damaged: something of it could not be read.
+        faces: what `--crop faces` found in it (`faces.manifest`); JSON values.
     """
 
     name: str
@@ -35,6 +36,7 @@ class SourceRow:
     fps: float | None = None
     note: str = ""
     damaged: bool = False
+    faces: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class PrepareReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: all sources, with what became of each, and the notes about the store."""
         store = None if self.store is None else str(self.store)
-        return {"store": store, "clips": self.clips, "sources": [asdict(row) for row in self.rows], "notes": list(self.notes)}
+        sources = [{name: value for name, value in asdict(row).items() if name != "faces"} for row in self.rows]
+        return {"store": store, "clips": self.clips, "sources": sources, "notes": list(self.notes)}
 
     def table(self, verbose: bool = False) -> str:
         """What was skipped or damaged, a line each; what was left out and notes about the others in summary; the totals.
