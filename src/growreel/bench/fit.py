@@ -37,9 +37,13 @@ except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
 LOG = logging.getLogger(__name__)
-BESIDE_TRAINING = 0.15
-"""Share of the memory that a run needs beside its first steps: clips read ahead, samples, a checkpoint on its way to the disk, and what
-the C library keeps in pieces as steps go on (docs/training.md)."""
+BESIDE_STEPS = 50_000_000
+"""Bytes that a run holds on the host beside its steps: what it has loaded, clips read ahead, samples, a checkpoint being written."""
+MARGIN = 0.1
+"""Share of the memory that is left free: as much as forecasts may be too low (docs/training.md)."""
+SETTLING_STEPS, SETTLING_SECONDS = 24, 20.0
+"""On a CPU steps are made on, in the fade and after it in turns, until so many or for so long: what the C library keeps in pieces
+of freed memory grows that long (at 16x32x32 from 759 to 828 MB in 20 steps, and no more in the 60 after them)."""
 
 SIGNS_OF_TOO_LITTLE_MEMORY = (
     "memory ran out",
@@ -244,20 +248,22 @@ def _try(config: Config, number: int, device: torch.device, limit: int) -> Stage
         with Remote(_limited_workload, to_dict(config), number, str(device), limit) as worker:
             worker.call("train", False, 1)
             stable = worker.call("train", False, config.loss.penalty_interval)
-            fade = worker.call("train", True, config.loss.penalty_interval) if stage.fade_clips and number else stable
+            fades = stage.fade_clips > 0 and number > 0
+            fade = worker.call("train", True, config.loss.penalty_interval) if fades else stable
+            for step in range(min(SETTLING_STEPS, int(SETTLING_SECONDS / stable)) if device.type == "cpu" else 0):
+                worker.call("train", fades and step % 2 == 1, 1)
             memory = worker.call("memory")
     except GrowreelError as error:
         if any(sign in str(error) for sign in SIGNS_OF_TOO_LITTLE_MEMORY):
             return None
         raise
-    if memory["had_to_shrink"] or memory["peak"] > (1 - BESIDE_TRAINING) * limit:
+    peak = memory["peak"] + (BESIDE_STEPS if device.type == "cpu" else 0)
+    if memory["had_to_shrink"] or peak > (1 - MARGIN) * limit:
         return None
     clips, share = stage.minibatch * config.training.critic_steps, stage.minibatch // distributed.world_size()
     lengths = (stage.fade_clips, stage.stable_clips)
     portion, recompute = min(stage.microbatch or share, share), _recomputes(config, number)
-    return StageFit(
-        str(stage.size), share, portion, recompute, config.training.precision, memory["peak"], fade / clips, stable / clips, lengths
-    )
+    return StageFit(str(stage.size), share, portion, recompute, config.training.precision, peak, fade / clips, stable / clips, lengths)
 
 
 def _limited_workload(tree: dict[str, Any], stage: int, device: str, limit: int) -> StageWorkload:
