@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from growreel.cli import main
+from growreel.data.store import ClipStore
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
@@ -90,6 +91,12 @@ def test_parts_that_do_not_belong_together_are_refused(films: Path, tmp_path: Pa
     prepare(films, parts[1], SIZE, shard=Shard(2, 3), workers=0, progress=False, overwrite=True)
     with pytest.raises(GrowreelError, match="other files or times"):
         merge(parts, tmp_path / "merged")
+
+
+def test_a_part_is_no_store_yet(films: Path) -> None:
+    (part,) = parts_of(films, 2)[:1]
+    with pytest.raises(GrowreelError, match=r"part1: a part of a store, made with --shard; join all parts with growreel merge"):
+        ClipStore.open(part)
 
 
 def test_a_damaged_part_is_refused(films: Path, tmp_path: Path) -> None:

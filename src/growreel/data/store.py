@@ -28,6 +28,8 @@ from growreel.reading.json_tree import parse_json
 from growreel.reading.words import plain, shown
 
 FORMAT = "growreel-clip-store"
+PART_FORMAT = f"{FORMAT}-part"
+"""What `prepare --shard` leaves: clips, and an index that says where their sources belong."""
 VERSION = 1
 INDEX = "index.json"
 JOURNAL = "journal.jsonl"  # of a store that is being written
@@ -242,6 +244,8 @@ def read_index(path: Path) -> dict[str, Any]:
         index = parse_json(text)
     except ValueError as error:
         raise GrowreelError(f"{path / INDEX}: damaged index ({error}); run prepare again") from error
+    if isinstance(index, dict) and index.get("format") == PART_FORMAT:
+        raise GrowreelError(f"{path}: a part of a store, made with --shard; join all parts with growreel merge")
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise GrowreelError(f"{path}: not a clip store ({INDEX} is something else's); make one with growreel prepare")
     if type(index.get("version")) is not int or index["version"] != VERSION:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from growreel.data.pyramid import pyramid_sizes
-from growreel.data.store import FORMAT, INDEX, check_destination, clip_bytes, file_checksum, header_bytes
+from growreel.data.store import INDEX, PART_FORMAT, check_destination, clip_bytes, file_checksum, header_bytes
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
@@ -27,7 +27,6 @@ from growreel.preparation.finishing import finish_store
 from growreel.preparation.report import PrepareReport, SourceRow
 from growreel.preparation.sources import Source
 
-PART_FORMAT = f"{FORMAT}-part"
 PART_VERSION = 1
 COPIED = 2**26  # bytes of clips that are copied at a time
 
