@@ -44,6 +44,11 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+def test_names_in_tables_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("label   clips\nwa\x1b[2Jve  3\n")
+    assert capsys.readouterr().out == "label   clips\nwa\\x1b[2Jve  3\n\n"
+
+
 def test_lists_take_commas() -> None:
     flag = "--training.eval_metrics"
     assert spell_lists(["train", flag, "kid, motion", "x"]) == ["train", flag, '["kid", "motion"]', "x"]

@@ -12,6 +12,8 @@ from typing import Any, Literal, TextIO
 
 from jsonargparse import ArgumentParser
 
+from growreel.reading.words import printable
+
 Style = Literal["bold", "red", "yellow"]
 CODES: dict[Style, str] = {"bold": "1", "red": "31", "yellow": "33"}
 
@@ -31,8 +33,8 @@ def styled(text: str, style: Style, stream: TextIO) -> str:
 
 
 def print_table(table: str) -> None:
-    """Print a table; on a terminal its first line stands out."""
-    first, _, rest = table.partition("\n")
+    """Print a table, what cannot be printed escaped; on a terminal its first line stands out."""
+    first, _, rest = printable(table).partition("\n")
     print(styled(first, "bold", sys.stdout) + (f"\n{rest}" if rest else ""))
 
 

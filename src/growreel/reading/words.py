@@ -27,5 +27,14 @@ def shown(value: Any) -> str:
 def plain(text: object, longest: int = 200) -> str:
     """The message of a library or a name from a file on one line, cut to `longest` characters, what cannot be printed escaped."""
     words = " ".join(str(text)[: 2 * longest].split())
-    words = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in words)
+    words = _escaped(words)
     return words if len(words) <= longest else words[: longest - 3] + "..."
+
+
+def printable(table: str) -> str:
+    """Lines of text with what cannot be printed escaped: a label or a name in a file may hold what moves a terminal's cursor."""
+    return "\n".join(map(_escaped, table.split("\n")))
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
