@@ -87,7 +87,7 @@ class Visit:
 
 def until(page: Any, condition: str, arg: Any = None) -> None:
     """Wait for a condition in the page. Playwright's own way makes code from text there, which the page's policy forbids."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120  # clips are made and looked at when nobody else wants the processor
     while not page.evaluate(condition, arg):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(50)

@@ -1,7 +1,7 @@
 // The page of the clips that are learnt.
 import { byId, element, get, post, address, say, trouble, clip, times, count, arrows, currentRun } from "./tools.js";
 
-let first = 0, last = "", state = null, later = 0;
+let first = 0, last = "", state = null, later = 0, asked = 0;
 
 export function begin() {
   byId("data-form").addEventListener("submit", (event) => event.preventDefault());
@@ -19,7 +19,9 @@ function turn(by) { first = Math.max(0, first + by * state.rows.length); refresh
 
 export async function refresh() {
   const values = { show: byId("data-show").value, label: byId("data-label").value, text: byId("data-text").value, sort: byId("data-sort").value, down: byId("data-down").checked ? "1" : "0", first };
-  state = await get("data", values);
+  const mine = (asked += 1), answer = await get("data", values);
+  if (mine !== asked) return; // something else was asked for meanwhile, and its answer may have come first
+  state = answer;
   const text = JSON.stringify(state) + currentRun();
   if (text === last) return;
   last = text;

@@ -24,7 +24,8 @@ export async function enter() { last = ""; await refresh(); }
 export function leave() { last = drawn = newest = ""; }
 
 export async function refresh() {
-  const state = await get("run");
+  const asked = currentRun(), state = await get("run");
+  if (asked !== currentRun()) return; // another run was chosen meanwhile
   const text = JSON.stringify(state);
   if (text === last) return;
   last = text;
