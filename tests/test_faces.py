@@ -279,6 +279,19 @@ def test_a_missing_extra_and_a_wrong_model_are_one_line(
     assert not (tmp_path / "s").exists() and not list(tmp_path.glob("s*"))
     with pytest.raises(GrowreelError, match=r"unknown; give centerface, dlib"):
         open_detector("haar")
+    with pytest.raises(GrowreelError, match=r"no\.onnx: no such file"):
+        open_detector(str(tmp_path / "no.onnx"))
+
+
+def test_faces_go_straight_into_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for person in (1, 2):
+        film(tmp_path / "in" / f"{person}.mkv", talking(64, person))
+    command = ["prepare", str(tmp_path / "in"), str(tmp_path / "s"), "--size", "16x64x64", "--crop", "faces", "--workers", "0"]
+    assert main([*command, "--faces.detector", "drawn"]) == 0
+    small = ["--target", "4x8x8", "--network.max_channels", "8", "--network.latent_dim", "8"]
+    train = ["train", str(tmp_path / "s"), "--out", str(tmp_path / "run"), "--preset", "trailerfaces-256", "--clips", "64", *small]
+    assert main(train) == 0
+    assert "done: 64 clips shown" in capsys.readouterr().out and list((tmp_path / "run" / "models").iterdir())
 
 
 needs_extra = pytest.mark.skipif(

@@ -161,10 +161,10 @@ def _row(name: str, result: _Result, cut: FaceCut, findings: Findings) -> Source
         "thumbnails": result.thumbnails,
     }
     notes = list(findings.notes)
-    if not result.clips:
+    unread = findings.damaged and not found.frames
+    if not result.clips and not unread:
         refused = ", ".join(f"{rule} {count}" for rule, count in sorted(result.refused.items()))
         notes.insert(0, f"no clip of a face: {found.tracks} tracks" + (f"; refused: {refused}" if refused else ""))
-    unread = findings.damaged and not found.frames
     status: Literal["used", "skipped", "ignored"] = "used" if result.clips else "skipped" if unread else "ignored"
     fps = rate / cut.frame_stride if rate else None
     return SourceRow(name, status, result.clips, found.frames, fps, "; ".join(notes), findings.damaged, facts)

@@ -85,7 +85,7 @@ class FaceSettings:
     flash that the search for shots has missed."""
     text_contrast: float = 40.0
     """Grey levels by which a thin stroke must stand out from what is around it to be a letter's."""
-    text_letters: int = 4
+    text_letters: int = 5
     """Letters in a row, in the same place through the clip, that make a title or a credit."""
     same: float = 0.1
     """Share of the 384 bits of two clips' hashes that may differ if they are to be the same scene shown again in one film."""

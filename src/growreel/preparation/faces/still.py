@@ -44,7 +44,7 @@ def _difference(a: Floats, b: Floats) -> float:
     centre = (SIDE - 1) / 2
     u, v = ((x - centre) / centre)[inner].ravel(), ((y - centre) / centre)[inner].ravel()
     contrast = max(float(a[inner].std()), 1.0)
-    way = np.zeros(6)  # x and y shift, and its change with u and v, in pixels
+    way: Floats = np.zeros(6)  # x and y shift, and its change with u and v, in pixels
     best = np.inf
     for _ in range(STEPS):
         dx = way[0] + way[1] * (x - centre) / centre + way[2] * (y - centre) / centre
@@ -57,7 +57,7 @@ def _difference(a: Floats, b: Floats) -> float:
         light = np.stack([now, np.ones_like(now)], axis=1)
         left = target - light @ np.linalg.lstsq(light, target, rcond=None)[0]
         best = min(best, float(np.sqrt((left**2).mean())) / contrast)
-        way += solution[:6] / max(0.25, solution[6])
+        way = way + solution[:6] / max(0.25, float(solution[6]))
     return best
 
 
