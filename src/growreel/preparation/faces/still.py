@@ -50,8 +50,8 @@ def _difference(a: Floats, b: Floats) -> float:
         dx = way[0] + way[1] * (x - centre) / centre + way[2] * (y - centre) / centre
         dy = way[3] + way[4] * (x - centre) / centre + way[5] * (y - centre) / centre
         moved = _sample(b, y + dy, x + dx)
-        gy, gx = np.gradient(moved)
-        gx, gy, target, now = gx[inner].ravel(), gy[inner].ravel(), a[inner].ravel(), moved[inner].ravel()
+        gy, gx = (np.asarray(each, np.float64)[inner].ravel() for each in np.gradient(moved))
+        target, now = a[inner].ravel(), moved[inner].ravel()
         system = np.stack([gx, gx * u, gx * v, gy, gy * u, gy * v, now, np.ones_like(now)], axis=1)
         solution = np.linalg.lstsq(system, target, rcond=None)[0]
         light = np.stack([now, np.ones_like(now)], axis=1)
