@@ -46,7 +46,7 @@ def test_the_survey_sees_what_it_counts(tmp_path: Path) -> None:
         ],
         "hang": [{"seconds": 31.0}],
         "outside": [{"outside": ["work/out.mp4"]}, {"rows": [row, {**row, "name": "000/x.tar/secret.mp4", "status": "used"}]}],
-        "unlisted": [{"rows": [{**row, "name": "000/other.mp4"}]}, {"rows": [], "said": "growreel: nothing"}],
+        "unlisted": [{"rows": [{**row, "name": "001/a.mp4"}]}, {"rows": [], "said": "growreel: nothing"}],
     }
     for kind, changes in wrong.items():
         for change in changes:
