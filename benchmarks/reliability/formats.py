@@ -246,7 +246,9 @@ def array_format(folder: Path) -> Format:
 
     def films(path: Path) -> list[bytes]:
         file = MediaFile(path)
-        return [b"".join(s.picture.pixels().tobytes() for s in array_frames(file, part, 3, Findings())) for part in list_arrays(file)[:4]]
+        return [
+            b"".join(s.picture.pixels().tobytes() for s in array_frames(file, part, 3, Findings())) for part in list_arrays(file)[0][:4]
+        ]
 
     def read() -> str:
         measured = ArrayClips(single)

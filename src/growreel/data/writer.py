@@ -7,8 +7,8 @@ import itertools
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from growreel.data.duplicates import find_duplicates, sources_together
 from growreel.data.index import sign_index
-from growreel.data.journal import Journal, write_all
-from growreel.data.pyramid import pyramid, pyramid_sizes
+from growreel.data.journal import Journal
+from growreel.data.shards import Shards
 from growreel.data.split import held_out_sources
 from growreel.data.store import (
     FORMAT,
@@ -30,9 +30,6 @@ from growreel.data.store import (
     ClipStore,
     check_destination,
     check_system,
-    clip_bytes,
-    file_checksum,
-    header_bytes,
     partial_path,
     replaced_path,
 )
@@ -41,7 +38,6 @@ from growreel.growth import Size
 from growreel.runtime.durable import replace_text, sync_folder
 
 SPOOL = "spool"  # folder for what comes before its turn
-SEALED_AT_ONCE = 4
 SHARD_BYTES = 256 * 2**20
 
 
@@ -80,10 +76,8 @@ class StoreWriter:
     ) -> None:
         self.path = Path(path)
         self.partial = partial_path(self.path)
-        self.spool = self.partial / SPOOL
         self.size, self.channels = size, channels
-        self._levels = {level: max(1, shard_bytes // clip_bytes(level, channels)) for level in pyramid_sizes(size)}
-        self._headers = {level: header_bytes(level, channels, per_shard) for level, per_shard in self._levels.items()}
+        self._shards = Shards(self.partial, size, channels, shard_bytes)
         heading: dict[str, Any] = {
             "version": VERSION,
             "size": str(size),
@@ -94,7 +88,6 @@ class StoreWriter:
         if origin is not None:
             heading["origin"] = origin
         self._pending: list[tuple[str, int, str | None]] = []
-        self._open: dict[Size, tuple[int, int]] = {}
         check_system(self.path)
         check_destination(self.path, overwrite)
         self._journal: Journal | None = None
@@ -102,7 +95,7 @@ class StoreWriter:
             self.partial.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(self.partial, heading)
             try:
-                self._journal.read(lambda clips: resume and self._holds(clips))
+                self._journal.read(lambda clips: resume and self._shards.holds(clips))
             except BaseException:
                 self.close()
                 raise
@@ -137,6 +130,17 @@ class StoreWriter:
         """The source of each clip so far."""
         return [clip[0] for entry in self._entries for clip in entry["clips"]]
 
+    def new_spool(self) -> Path:
+        """A new empty folder in the partial store, for clips that come before their turn; what an earlier call left is removed.
+
+        No two calls share one: a decoder that outlives its killed call must not write among the files of the next. Raises GrowreelError.
+        """
+        with self._disk_errors():
+            shutil.rmtree(self.partial / SPOOL, ignore_errors=True)
+            folder = self.partial / SPOOL / uuid.uuid4().hex
+            folder.mkdir(parents=True)
+        return folder
+
     def keep_leading(self, sources: Sequence[tuple[str, str]]) -> list[Any]:
         """Go on behind the finished sources that are the first of `sources` (key and content each); return their reports.
 
@@ -157,8 +161,7 @@ class StoreWriter:
             raise GrowreelError(f"{source}: clip is {clip.dtype} {list(clip.shape)}, must be uint8 {[*self.size, self.channels]}")
         number = self.clip_count + len(self._pending)
         with self._disk_errors():
-            for level, pixels in zip(self._levels, pyramid(clip), strict=True):
-                self._write_clips(level, number, np.ascontiguousarray(pixels))
+            self._shards.write(clip, number)
         self._pending.append((source, frame, label))
 
     def append_pyramids(self, file: Path, clips: Sequence[tuple[str, int, str | None]]) -> None:
@@ -166,20 +169,10 @@ class StoreWriter:
 
         Raises GrowreelError if the disk is full, or the file is shorter than its clips.
         """
-        ends = np.cumsum([0] + [clip_bytes(level, self.channels) for level in self._levels])
         with self._disk_errors():
-            spool = np.memmap(file, np.uint8, "r")
-            if len(spool) != len(clips) * ends[-1]:
-                raise GrowreelError(f"{file}: {len(spool):,} bytes, should have {len(clips) * ends[-1]:,}; run the same command again")
-            pyramids = spool.reshape(len(clips), ends[-1])
-            first = self.clip_count + len(self._pending)
-            for (level, per_shard), start, end in zip(self._levels.items(), ends[:-1], ends[1:], strict=True):
-                # All clips of a level in one go, as far as a shard has room.
-                done = 0
-                while done < len(clips):
-                    more = min(len(clips) - done, per_shard - (first + done) % per_shard)
-                    self._write_clips(level, first + done, np.ascontiguousarray(pyramids[done : done + more, start:end]))
-                    done += more
+            there, needed = file.stat().st_size, self._shards.write_pyramids(file, len(clips), self.clip_count + len(self._pending))
+            if there != needed:
+                raise GrowreelError(f"{file}: {there:,} bytes, should have {needed:,}; run the same command again")
         self._pending += clips
 
     def finish_source(self, key: str, report: Any = None, content: str = "") -> None:
@@ -204,7 +197,7 @@ class StoreWriter:
             raise GrowreelError(f"{self.path}: no clips to store")
         names = sorted({label for _, _, label in clips if label is not None})
         with self._disk_errors():
-            self._close_shards()
+            self._shards.close()
             index = {
                 "format": FORMAT,
                 "version": VERSION,
@@ -214,12 +207,12 @@ class StoreWriter:
                 "labels": names,
                 "options": self._kept.heading["options"],
                 "skipped": [list(skip) for skip in skipped],
-                "levels": self._seal_levels(len(clips)),
+                "levels": self._shards.seal(len(clips)),
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
             if (share := self._kept.heading["options"].get("holdout")) is not None:
                 index["held_out"] = self._held_out(index, float(share))
-            shutil.rmtree(self.spool, ignore_errors=True)
+            shutil.rmtree(self.partial / SPOOL, ignore_errors=True)
             replace_text(self.partial / INDEX, json.dumps(sign_index(index)))
             self._put_in_place()
             (self.path / JOURNAL).unlink()
@@ -234,11 +227,11 @@ class StoreWriter:
     def finish_part(self, facts: Mapping[str, Any]) -> None:
         """Put what was written in place as a part of a store: `facts`, and the clips of each source. Raises GrowreelError as `finish`."""
         with self._disk_errors():
-            self._close_shards()
+            self._shards.close()
             heading = {name: self._kept.heading[name] for name in ("size", "channels", "options")}
-            levels = self._seal_levels(self.clip_count)
+            levels = self._shards.seal(self.clip_count)
             index = {**facts, **heading, "levels": levels, "clips": [entry["clips"] for entry in self._entries]}
-            shutil.rmtree(self.spool, ignore_errors=True)
+            shutil.rmtree(self.partial / SPOOL, ignore_errors=True)
             replace_text(self.partial / INDEX, json.dumps(index))
             self._put_in_place()
             (self.path / JOURNAL).unlink()
@@ -251,61 +244,9 @@ class StoreWriter:
 
     def close(self) -> None:
         """Release files and the lock. What the journal has stays in the partial folder."""
-        self._close_shards()
+        self._shards.close()
         if self._journal is not None:
             self._journal.close()
-
-    def _holds(self, clips: int) -> bool:
-        """Whether every level has bytes for that many clips."""
-        for level, per_shard in self._levels.items():
-            for shard, count in _shards(clips, per_shard):
-                file = self._shard_file(level, shard)
-                full = len(header_bytes(level, self.channels, per_shard)) + count * clip_bytes(level, self.channels)
-                if not file.is_file() or file.stat().st_size < full:
-                    return False
-        return True
-
-    def _shard_file(self, level: Size, shard: int) -> Path:
-        return self.partial / "levels" / str(level) / f"{shard:05d}.npy"
-
-    def _write_clips(self, level: Size, number: int, pixels: NDArray[np.uint8]) -> None:
-        """Write clips that follow one another, the first of which is `number`, into one shard of a level."""
-        shard, place = divmod(number, self._levels[level])
-        header = self._headers[level]
-        if self._open.get(level, (-1, -1))[0] != shard:
-            if level in self._open:
-                os.close(self._open.pop(level)[1])
-            file = self._shard_file(level, shard)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._open[level] = (shard, os.open(file, os.O_RDWR | os.O_CREAT, 0o666))
-            write_all(self._open[level][1], header, 0)
-        write_all(self._open[level][1], pixels.reshape(-1), len(header) + place * clip_bytes(level, self.channels))
-
-    def _close_shards(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1][1])
-
-    def _seal_levels(self, clips: int) -> dict[str, list[dict[str, Any]]]:
-        """Give every shard its final header and length, bring it to the disk, and return the levels' index entries."""
-        shards = [(level, shard, count) for level, per_shard in self._levels.items() for shard, count in _shards(clips, per_shard)]
-        entries: dict[str, list[dict[str, Any]]] = {}
-        with ThreadPoolExecutor(SEALED_AT_ONCE) as pool:  # the disk and the checksums need not wait for each other
-            for (level, _, _), entry in zip(shards, pool.map(lambda shard: self._seal_shard(*shard), shards), strict=True):
-                entries.setdefault(str(level), []).append(entry)
-        for name, sealed in entries.items():
-            for leftover in (self.partial / "levels" / name).glob("*.npy"):  # begun for a clip that was never finished
-                if int(leftover.stem) >= len(sealed):
-                    leftover.unlink()
-        return entries
-
-    def _seal_shard(self, level: Size, shard: int, count: int) -> dict[str, Any]:
-        file = self._shard_file(level, shard)
-        header = header_bytes(level, self.channels, count)
-        with file.open("r+b") as stream:
-            write_all(stream.fileno(), header, 0)
-            os.ftruncate(stream.fileno(), len(header) + count * clip_bytes(level, self.channels))
-            os.fsync(stream.fileno())
-        return {"file": file.relative_to(self.partial).as_posix(), "clips": count, "sha256": file_checksum(file)}
 
     def _put_in_place(self) -> None:
         old = replaced_path(self.path)
@@ -373,9 +314,3 @@ def write_store(
         writer.finish_source(source)
         writer.finish(fps=fps)
     return ClipStore.open(path)
-
-
-def _shards(clips: int, per_shard: int) -> Iterator[tuple[int, int]]:
-    """Number and clip count of each shard that holds `clips` clips."""
-    for shard in range(-(-clips // per_shard)):
-        yield shard, min(per_shard, clips - shard * per_shard)

@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from growreel.preparation.looking import Look
+from growreel.video.arrays import ArrayPart
 
 MASK_WORDS = "mask|matte|alpha|depth|disp|disparity|seg|segmentation|label|labelid|gt|flow|normal|instance|thumb|thumbnail|preview"
 MASK = re.compile(rf"[ _.\-]?(?:{MASK_WORDS})s?(?=[ _.\-]|$)", re.IGNORECASE)
+IS_MASK = re.compile(rf"(?:^|[ _.\-])(?:{MASK_WORDS})s?(?:[ _.\-]|$)", re.IGNORECASE)
 GAP = 2.0  # usual steps
 
 NameKey = list[tuple[bool, int, str]]
@@ -43,6 +45,12 @@ class _Named:
     look: Look
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
+
+
+def masks_among(parts: Sequence[ArrayPart]) -> set[str]:
+    """Names of the arrays of one file that are named as masks and the like, if others are not."""
+    masks = {part.key for part in parts if IS_MASK.search(PurePosixPath(part.key).name)}
+    return masks if any(part.key not in masks for part in parts) else set()
 
 
 def arrange(looks: Sequence[Look], films: Collection[str]) -> tuple[list[PictureFilm], list[tuple[Look, str]]]:

@@ -19,8 +19,6 @@ IMAGE_SUFFIXES = frozenset(
     ".gif .webp .apng .jpg .jpeg .png .bmp .tif .tiff .ppm .pgm .avif .jp2 .tga .exr .dpx .sgi .heic .heif".split()  # noqa: SIM905
 )
 UNREAD = {
-    ".h5": "HDF5 is not read; save its arrays as .npy",
-    ".hdf5": "HDF5 is not read; save its arrays as .npy",
     ".mat": "MATLAB files are not read; save their arrays as .npy",
     ".rar": "this kind of archive is not read; unpack it, or make it a .zip or .tar",
     ".7z": "this kind of archive is not read; unpack it, or make it a .zip or .tar",
@@ -35,7 +33,7 @@ class Look:
         kind: `film` is only promised by name and head where `nothing` is not certain; converting it tells.
         height, width, deep: of an image, as in `MediaInfo`.
         parts: the films of an array file.
-        members, refused: of an archive; refused ones with the reason.
+        members, refused: of an archive; refused ones with the reason. Of an array file, what in it is no film.
         reason: why it is `nothing`.
         expected: it never claimed to be a video or image.
     """
@@ -67,7 +65,8 @@ def _look(file: MediaFile) -> Look:
     if file.suffix in UNREAD:
         return Look(file, "nothing", reason=UNREAD[file.suffix])
     if file.suffix in ARRAY_SUFFIXES:
-        return Look(file, "array", parts=tuple(list_arrays(file)))
+        parts, others = list_arrays(file)
+        return Look(file, "array", parts=tuple(parts), refused=tuple(others))
     if is_archive_name(file.name):
         if file.member is not None:
             return Look(file, "nothing", reason="an archive inside an archive is not read")

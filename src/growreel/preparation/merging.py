@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -166,8 +165,7 @@ class _Part:
         """Append the clips of the part's `number`-th source."""
         clips, start = self._clips[number], self._starts[number]
         together = max(1, COPIED // sum(clip_bytes(level, self.channels) for level in self._levels))
-        writer.spool.mkdir(exist_ok=True)
-        file = writer.spool / "merged.clips"
+        file = writer.new_spool() / "merged.clips"
         for first in range(0, len(clips), together):
             some = clips[first : first + together]
             with file.open("wb") as spool:
@@ -175,7 +173,6 @@ class _Part:
                     for level, files in zip(self._levels, self._shards, strict=True):
                         spool.write(self._read(level, files, clip))
             writer.append_pyramids(file, some)
-        shutil.rmtree(writer.spool)
 
     def _read(self, level: Size, files: list[tuple[str, int, str]], clip: int) -> bytes:
         shard, place = divmod(clip, files[0][1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -269,10 +268,9 @@ def _converted(
 
             yield sieve.correct(convert(each, cut, emit, lambda: None))
         return
-    shutil.rmtree(writer.spool, ignore_errors=True)  # of a call that was killed
-    writer.spool.mkdir()
+    spool = writer.new_spool()
     threads = max(1, crew.workers // max(1, len(sources)))
-    tasks = [ConvertTask(each, cut, writer.spool / f"{number}.clips", threads, anonymous, drops) for number, each in enumerate(sources)]
+    tasks = [ConvertTask(each, cut, spool / f"{number}.clips", threads, anonymous, drops) for number, each in enumerate(sources)]
     for each, task, result in zip(sources, tasks, crew.run(tasks), strict=True):
         if isinstance(result, DiskTrouble):
             writer.trouble(result.error)

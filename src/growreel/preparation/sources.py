@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from growreel.errors import GrowreelError
-from growreel.preparation.folders import arrange, natural_key
+from growreel.preparation.folders import arrange, masks_among, natural_key
 from growreel.preparation.looking import Look, look, reason_of
 from growreel.preparation.windows import Window
 from growreel.video.archives import MediaFile
@@ -250,9 +250,12 @@ def _take(folder: _Folder, looks: list[Look], top: str, labels: bool, found: Fou
         elif each.kind == "film":
             sources.append(Source(name, "video", (each.file,), label))
         elif each.kind == "array":
-            for part in each.parts:
+            masks = masks_among(each.parts)
+            for part in (part for part in each.parts if part.key not in masks):
                 which = f"{name}{'#' + part.key if part.key else ''}{'' if part.clip is None else f'#{part.clip}'}"
                 sources.append(Source(which, "array", (each.file,), label, part=part))
+            others = [*each.refused, *((key, "named as masks, depth maps or thumbnails") for key in sorted(masks))]
+            found.skips.extend([Skip(f"{name}#{key}", reason, True) for key, reason in others])
         else:
             found.skips.append(Skip(name, each.reason or "an archive inside an archive is not read", each.expected))
     sizes = Counter((each.height, each.width) for each in images)

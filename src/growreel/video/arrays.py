@@ -1,4 +1,4 @@
-"""Films that are NumPy arrays: `.npy` and `.npz`.
+"""Films that are arrays: `.npy`, `.npz` and data sets of HDF5 files.
 
 uint8 is taken as it is, uint16 as `depth` says, booleans as 0 and 255; other types have no known range. Axes are [t, h, w],
 [t, h, w, c], [t, c, h, w], the same with clips before them [n, ...], and [n, c, t, h, w]; c is 1, 3 or 4.
@@ -6,9 +6,11 @@ uint8 is taken as it is, uint16 as `depth` says, booleans as 0 and 255; other ty
 
 from __future__ import annotations
 
+import itertools
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -17,70 +19,120 @@ from numpy.typing import NDArray
 from growreel.errors import GrowreelError
 from growreel.reading.npy import ArrayHeader, read_header
 from growreel.reading.words import plain, shown
+from growreel.video import hdf5
 from growreel.video.archives import MAX_RATIO, UNPACKING_ERRORS, MediaFile
 from growreel.video.depth import bits_for, note_of, to_8_bits
 from growreel.video.media import Colors, DamagedError, Findings, Shown, StillPicture
 from growreel.video.pixels import colored
 
-SUFFIXES = (".npy", ".npz")
+SUFFIXES = (".npy", ".npz", *hdf5.SUFFIXES)
 CHANNELS = (3, 1, 4)
-SCANNED = 2**24  # values looked at in one go for the brightest
+SCANNED = 2**24  # values looked at in one go
+USUAL = ("thw", "thwc", "nthwc")
+NAMED = 3  # data sets that a message names
 
 
 class ArrayPart(NamedTuple):
-    """One film of an array file: `key` in an .npz (empty in an .npy), and which clip of it (None: all of it is one film)."""
+    """One film of an array file: `key` in an .npz or HDF5 file (empty in an .npy), and which clip of it (None: all of it is one film)."""
 
     key: str
     clip: int | None
 
 
-def list_arrays(file: MediaFile) -> list[ArrayPart]:
-    """The films of an array file. Raises GrowreelError, naming type or shape, if it holds none; DamagedError if it is damaged."""
-    parts = []
+class Film(NamedTuple):
+    """A film before it is read: the type of its values, its axes as they were found, and its frames [t, h, w, c], some at a time."""
+
+    dtype: np.dtype[Any]
+    axes: str
+    blocks: Callable[[], Iterator[NDArray[Any]]]
+
+
+def list_arrays(file: MediaFile) -> tuple[list[ArrayPart], list[tuple[str, str]]]:
+    """The films of an array file, and the data sets of an HDF5 file that are none: name and reason.
+
+    Raises GrowreelError, naming type or shape, if it holds none; DamagedError if it is damaged.
+    """
+    parts, others = list[ArrayPart](), list[tuple[str, str]]()
+    if file.suffix in hdf5.SUFFIXES:
+        with hdf5.opened(file) as found:
+            for key, values, problem in hdf5.data_sets(found):
+                try:
+                    if problem:
+                        raise GrowreelError(problem)
+                    parts += _parts(key, values.shape, _axes(values.shape, values.dtype, ""))
+                except GrowreelError as error:
+                    others.append((key, str(error)))
+        if not parts:
+            told = "; ".join(f"{key} {reason}" for key, reason in others[:NAMED]) or "it has none"
+            raise GrowreelError(f"{file}: no data set of it is a film: {told}{'; ...' if len(others) > NAMED else ''}")
+        return parts, others
     with file.opened() as stream:
         for key, header, _ in _arrays(stream, file):
-            axes = _axes(header, file, key)
-            parts += [ArrayPart(key, clip) for clip in range(header.shape[0])] if axes.startswith("n") else [ArrayPart(key, None)]
-    return parts
+            parts += _parts(key, header.shape, _axes(header.shape, header.dtype, _which(file, key)))
+    return parts, others
+
+
+def _parts(key: str, shape: tuple[int, ...], axes: str) -> list[ArrayPart]:
+    return [ArrayPart(key, clip) for clip in range(shape[0])] if axes.startswith("n") else [ArrayPart(key, None)]
 
 
 def array_frames(file: MediaFile, part: ArrayPart, colors: Colors, findings: Findings) -> Iterator[Shown]:
     """Yield the frames of one film. Raises as `list_arrays`; damage after the first frame goes into `findings`."""
     findings.timeless = True
-    with _film(file, part) as (film, axes):
-        bits = 8
-        if film.dtype.itemsize == 2:
-            step = max(1, SCANNED // max(1, film[0].size))
+    with _film(file, part) as film:
+        deep, bits = film.dtype.itemsize == 2, 8
+        if deep:
             brightest = 0
-            for first in range(0, len(film), step):
+            for block in film.blocks():
                 findings.alive()
-                brightest = max(brightest, int(film[first : first + step].max()))
+                brightest = max(brightest, int(block.max()))
             bits = bits_for(brightest)
             findings.note(note_of(bits))
-        if axes:
-            findings.note(f"array read as {axes}")
-        for number, values in enumerate(film):
-            frame = to_8_bits(values, bits) if film.dtype.itemsize == 2 else values.astype(np.uint8) * (255 if film.dtype == bool else 1)
+        if film.axes not in USUAL:
+            findings.note(f"array read as [{', '.join(film.axes)}]")
+        for number, values in enumerate(itertools.chain.from_iterable(film.blocks())):
+            frame = to_8_bits(values, bits) if deep else values.astype(np.uint8) * (255 if film.dtype == bool else 1)
             yield Shown(float(number), 1.0, StillPicture(colored(frame, colors)))
 
 
 @contextmanager
-def _film(file: MediaFile, part: ArrayPart) -> Iterator[tuple[NDArray[Any], str]]:
-    """The film as an array [t, h, w, c], mapped from the disk where it can be, and its axes as they were found."""
+def _film(file: MediaFile, part: ArrayPart) -> Iterator[Film]:
+    if file.suffix in hdf5.SUFFIXES:
+        with hdf5.opened(file) as found:
+            values = found[part.key]
+            axes = _axes(values.shape, values.dtype, _which(file, part.key))
+            yield Film(
+                values.dtype, axes, lambda: (_ordered(each, axes, first=True) for each in hdf5.blocks(values, axes, part.clip, file))
+            )
+            return
     with file.opened() as stream:
         for key, header, member in _arrays(stream, file):
-            if key != part.key:
-                continue
-            axes = _axes(header, file, key)
-            array = _load(file, header, member)
-            film = array if part.clip is None else array[part.clip]
-            names = axes.removeprefix("n")
-            if "c" not in names:
-                film, names = film[..., None], names + "c"
-            usual = axes in ("thw", "thwc", "nthwc")
-            yield film.transpose([names.index(axis) for axis in "thwc"]), "" if usual else f"[{', '.join(axes)}]"
-            return
+            if key == part.key:
+                axes = _axes(header.shape, header.dtype, _which(file, key))
+                array = _load(file, header, member)
+                film = _ordered(array if part.clip is None else array[part.clip], axes)
+                yield Film(film.dtype, axes, partial(_in_blocks, film))
+                return
     raise DamagedError(f"{file}: has no array {part.key!r} any more")
+
+
+def _in_blocks(film: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    step = max(1, SCANNED // max(1, film[0].size))
+    for first in range(0, len(film), step):
+        yield film[first : first + step]
+
+
+def _ordered(values: NDArray[Any], axes: str, *, first: bool = False) -> NDArray[Any]:
+    """Values of one film as [t, h, w, c]. `first`: its time axis has been brought to the front."""
+    names = axes.removeprefix("n")
+    names = "t" + names.replace("t", "") if first else names
+    if "c" not in names:
+        values, names = values[..., None], names + "c"
+    return values.transpose([names.index(axis) for axis in "thwc"])
+
+
+def _which(file: MediaFile, key: str) -> str:
+    return f"{file}: {'array ' + repr(key) if key else 'the array'} "
 
 
 def _load(file: MediaFile, header: ArrayHeader, member: IO[bytes]) -> NDArray[Any]:
@@ -122,10 +174,8 @@ def _arrays(stream: IO[bytes], file: MediaFile) -> Iterator[tuple[str, ArrayHead
         raise DamagedError(f"{file}: cannot be read as an array ({plain(error)})") from error
 
 
-def _axes(header: ArrayHeader, file: MediaFile, key: str) -> str:
-    """What the axes of an array are. Raises GrowreelError if nothing, or more than one thing, fits."""
-    which = f"{file}: {'array ' + repr(key) if key else 'the array'} "
-    shape, dtype = header.shape, header.dtype
+def _axes(shape: tuple[int, ...], dtype: np.dtype[Any], which: str) -> str:
+    """What the axes of an array are. Raises GrowreelError, which begins with `which`, if nothing fits."""
     if dtype not in (np.uint8, np.uint16, np.bool_) or dtype.hasobject:
         raise GrowreelError(f"{which}holds {dtype} values, which have no known range; convert it to uint8 from 0 to 255")
     if 0 in shape:

@@ -121,7 +121,7 @@ def read_pictures(
 
 
 def read_array(file: MediaFile, part: arrays.ArrayPart, *, colors: Colors, findings: Findings) -> Iterator[Shown]:
-    """Yield one film of a `.npy` or `.npz` file. Raises as `arrays.list_arrays`."""
+    """Yield one film of a `.npy`, `.npz` or HDF5 file. Raises as `arrays.list_arrays`."""
     return with_breaks(arrays.array_frames(file, part, colors, findings), findings)
 
 
