@@ -55,13 +55,14 @@ def run_plan(options: Namespace) -> int:
 
 
 def _of_store(config: Config, store: Path) -> Config:
-    """The configuration with the store's colours. Raises GrowreelError if its clips do not have the sizes of the plan."""
+    """The configuration with the store's colours and classes. Raises GrowreelError if its clips do not have the sizes of the plan."""
     from growreel.data.store import ClipStore
+    from growreel.training.compatibility import of_store
 
     with ClipStore.open(store) as opened:
         for size in config.growth.plan().sizes:
             opened.level_for(size, config.growth.time_reduction)
-        return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=opened.channels))
+        return dataclasses.replace(config, network=of_store(config.network, opened))
 
 
 def _fit(config: Config, options: Namespace) -> int:
@@ -103,6 +104,7 @@ def train_parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--hours", type=float | None, default=None, help="scale the schedule to so many hours on this machine")
     parser.add_argument("--clips", type=int | None, default=None, help="short for --training.clips")
     parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
+    parser.add_argument("--conditional", action="store_true", help="short for --network.conditional true: learn the store's labels apart")
     parser.add_argument("--compile", default=None, choices=["auto", "on", "off"], help="short for --training.compile")
     parser.add_argument("--allow-config-change", action="store_true", help="resume although settings differ from the run's")
     parser.add_argument("--allow-data-change", action="store_true", help="resume although STORE holds other clips than the run's")
