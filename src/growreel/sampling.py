@@ -152,7 +152,7 @@ def _computed(
     each = [None if classes is None else classes[k : k + 1] for k in range(len(latents))]
     with use_arithmetic(arithmetic, repeatable=True):
         if frames is None:
-            levels = [to_levels(generator(latent[None], *how, classes=one)) for latent, one in zip(latents, each, strict=True)]
+            levels = [to_levels(generator(latent[None], *how, one)) for latent, one in zip(latents, each, strict=True)]
         else:
             wanted = zip(latents, frames, each, strict=True)
             levels = [to_levels(frames_of_clips(generator, latent[None], *how, some, one)) for latent, some, one in wanted]
