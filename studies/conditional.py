@@ -4,9 +4,9 @@
     python studies/conditional.py STORE --out runs/conditional
     python studies/conditional.py STORE --out runs/conditional --only swgan --seeds 0
 
-Every run ends at 8x16x16. Finished runs are not repeated, unfinished ones go on. Then clips of each are measured against all real ones, and a
-classifier that was trained on real clips says which class each generated clip is of. Writes OUT/conditional.json, a table to the terminal,
-and OUT/<run>.png: a row for each class.
+Every run ends at 8x16x16. Finished runs are not repeated, unfinished ones go on. Then clips of each are measured against all real ones, and
+a classifier that was trained on real clips says which class each generated clip is of. Writes OUT/conditional.json, a table to the
+terminal, and OUT/<run>.png: a row for each clip, class after class.
 """
 
 from __future__ import annotations
@@ -96,8 +96,11 @@ class Judge:
 
 def on_held_out_videos(rows: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
     """Share of real clips whose class the judge finds when it has not seen their video, nor its mirrored twin."""
-    right = [Judge(rows[groups != group], labels[groups != group])(rows[groups == group]) == labels[groups == group] for group in set(groups)]
-    return float(np.concatenate(right).mean())
+    right = np.zeros(len(labels), bool)
+    for group in np.unique(groups):
+        held_out = groups == group
+        right[held_out] = Judge(rows[~held_out], labels[~held_out])(rows[held_out]) == labels[held_out]
+    return float(right.mean())
 
 
 def measured(run: Path, store: Path, judge: Judge, folder: Path) -> dict[str, Any]:
@@ -147,8 +150,9 @@ def main() -> None:
     table = [header]
     for name in names.values():
         found = report[name]
-        shares = found.get("accuracy") or {each: share for each, share in zip(names_of, found["shares"], strict=True)}
-        table.append((name, *(f"{found['figures'].get(figure, float('nan')):.3g}" for figure in FIGURES), *(f"{v:.2f}" for v in shares.values())))
+        shares = found.get("accuracy") or dict(zip(names_of, found["shares"], strict=True))
+        figures = [f"{found['figures'].get(figure, float('nan')):.3g}" for figure in FIGURES]
+        table.append((name, *figures, *(f"{share:.2f}" for share in shares.values())))
     print(f"judge on real clips of held-out videos: {report['real']['held-out accuracy']:.3f}\n")
     print("\n".join(markdown_rows(table)))
 

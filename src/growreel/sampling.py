@@ -168,6 +168,9 @@ class GeneratedClips:
         facts: what `describe` adds, such as the model file and its sha256.
         precision: as of `generate`.
         classes: of each clip, by number, for a conditional generator; None takes all in turn.
+
+    Attributes:
+        chosen: names of the classes, if somebody asked for some.
     """
 
     def __init__(
@@ -186,6 +189,7 @@ class GeneratedClips:
         self.sources: Sequence[str] | None = None
         self.warnings: Sequence[str] = ()
         self.classes, self._facts = classes, facts or {}
+        self.chosen: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return self.count

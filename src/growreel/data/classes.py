@@ -40,6 +40,12 @@ def class_names(store: ClipStore) -> tuple[str, ...]:
     return tuple(names)
 
 
+def in_proportion(classes: NDArray[np.int64], count: int) -> list[int]:
+    """Return the classes of `count` clips, in order, of which each has the share that it has in `classes`, but for rounding."""
+    chosen: list[int] = np.sort(classes)[((np.arange(count) + 0.5) * len(classes) / count).astype(int)].tolist()
+    return chosen
+
+
 def class_numbers(store: ClipStore, names: Sequence[str]) -> NDArray[np.int64]:
     """Return for each clip of the store the place of its label among `names`, -1 where it has none of them."""
     places = {name: place for place, name in enumerate(names)}
