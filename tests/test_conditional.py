@@ -33,6 +33,7 @@ from growreel.evaluation.options import EvaluationOptions
 from growreel.export import export
 from growreel.export.plain import PlainGenerator
 from growreel.growth import Position, Size
+from growreel.hub.push import write_repository
 from growreel.losses import Batch, build_loss, gradient_penalty
 from growreel.models import Discriminator, Generator, ModulatedGenerator
 from growreel.models.window import frames_of_clips
@@ -43,6 +44,11 @@ from growreel.training.execution import Execution
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
 from growreel.training.step import discriminator_step, generator_step
+from growreel.view.playing import View, model_facts
+from growreel.view.server import Asked, Refused
+from growreel.view.studio import Studio
+from growreel.view.subject import Subject
+from growreel.view.walking import walk_frames
 from media import block_frames, encode
 
 LossName = Literal["swgan", "wgan-gp", "relativistic", "san"]
@@ -326,6 +332,25 @@ def test_an_exported_file_is_given_the_classes(run: Path, tmp_path: Path) -> Non
     clips = torch.export.load(out).module()(latents, torch.ones(1), torch.tensor([0, 1, 2, 0, 1]))
     levels = np.rint((clips.detach().numpy() + 1) * 127.5).astype(int).transpose(0, 2, 3, 4, 1)
     assert np.abs(levels - growreel.generate(model, range(5)).astype(int)).max() <= 1
+
+
+def test_the_viewer_makes_the_class_that_is_chosen(run: Path) -> None:
+    subject, studio = Subject(run), Studio()
+    model = growreel.load_generator(run)
+    named = {"run": next(iter(subject.runs()))}
+    facts = model_facts(subject, studio, Asked("api/model", named, None, lambda: True, ""))
+    assert facts["classes"] == ["run", "walk", "wave"]
+    view = View.of(subject, {**named, "class": "walk"})
+    assert np.array_equal(view.clips(view.loaded(studio), [0, 3]), growreel.generate(model, [0, 3], classes="walk"))
+    walks = [walk_frames(model, 5, 0, 4, 1, wanted=wanted) for wanted in (None, ("wave",), ("run",))]
+    assert np.array_equal(walks[0], walks[1]) and not np.array_equal(walks[0], walks[2]), "5 is of class 5 modulo 3"
+    with pytest.raises(Refused, match="is none of the model's"):
+        View.of(subject, {**named, "class": "sit"}).loaded(studio)
+
+
+def test_the_card_of_the_hub_lists_the_classes(run: Path, tmp_path: Path) -> None:
+    card = (write_repository(run, tmp_path / "folder", license="mit") / "README.md").read_text()
+    assert "It makes 3 classes: run, walk, wave." in card and "no label" not in card and "classes=model.classes[:1]" in card
 
 
 def moving_disc(number: int) -> tuple[NDArray[np.uint8], str]:
