@@ -323,14 +323,23 @@ def test_clips_are_compared_in_the_proportions_of_the_real_ones(run: Path, store
         evaluate(store, store, dataclasses.replace(options, classes="wave"))
 
 
-def test_an_exported_file_is_given_the_classes(run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "model.pt2"
-    facts = export(run, out, "pt2")
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_an_exported_file_is_given_the_classes(format: Literal["onnx", "pt2"], run: Path, tmp_path: Path) -> None:
+    if format == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    facts = export(run, tmp_path / f"model.{format}", format)
     assert json.loads(facts["classes"]) == ["run", "walk", "wave"]
     model = growreel.load_generator(run)
-    latents = torch.from_numpy(latents_of_seeds(range(5), 8))
-    clips = torch.export.load(out).module()(latents, torch.ones(1), torch.tensor([0, 1, 2, 0, 1]))
-    levels = np.rint((clips.detach().numpy() + 1) * 127.5).astype(int).transpose(0, 2, 3, 4, 1)
+    given = (latents_of_seeds(range(5), 8), np.ones(1, np.float32), np.arange(5) % 3)
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+        clips = session.run(["clips"], dict(zip(("latents", "truncation", "classes"), given, strict=True)))[0]
+    else:
+        clips = torch.export.load(tmp_path / "model.pt2").module()(*map(torch.from_numpy, given)).detach().numpy()
+    levels = np.rint((clips + 1) * 127.5).astype(int).transpose(0, 2, 3, 4, 1)
     assert np.abs(levels - growreel.generate(model, range(5)).astype(int)).max() <= 1
 
 

@@ -154,6 +154,7 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str],
         raise GrowreelError(f"--format onnx: {error.name} is not installed; pip install 'growreel[onnx]'") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter calls what PyTorch has deprecated
+        warnings.filterwarnings("ignore", "# The axis name: clips will not be used", UserWarning)  # once is enough: classes are as many
         program = torch.onnx.export(
             plain,
             _examples(loaded),
