@@ -26,6 +26,7 @@ def add_config(parser: ArgumentParser, arguments: Sequence[str]) -> None:
     parser.add_argument("--target", default=None, help="size of the finished clips, TxHxW; stages that the preset has keep its schedule")
     parser.add_argument("--order", default=None, choices=["space", "time", "joint", "paper"], help="what grows first: makes a new plan")
     parser.add_argument("--stages", default=None, help="sizes of a plan written out, 4x4x4,8x8x8,...")
+    parser.add_argument("--conditional", action="store_true", help="short for --network.conditional true: learn the store's labels apart")
     parser.add_class_arguments(Config)
     parser.set_defaults(to_dict(_base_config(*_named(arguments))))
 

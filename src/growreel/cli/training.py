@@ -104,7 +104,6 @@ def train_parser(arguments: Sequence[str]) -> ArgumentParser:
     parser.add_argument("--hours", type=float | None, default=None, help="scale the schedule to so many hours on this machine")
     parser.add_argument("--clips", type=int | None, default=None, help="short for --training.clips")
     parser.add_argument("--eval-every", type=int | None, default=None, help="short for --training.eval_interval")
-    parser.add_argument("--conditional", action="store_true", help="short for --network.conditional true: learn the store's labels apart")
     parser.add_argument("--compile", default=None, choices=["auto", "on", "off"], help="short for --training.compile")
     parser.add_argument("--allow-config-change", action="store_true", help="resume although settings differ from the run's")
     parser.add_argument("--allow-data-change", action="store_true", help="resume although STORE holds other clips than the run's")
