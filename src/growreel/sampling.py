@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -157,50 +156,6 @@ def _computed(
             wanted = zip(latents, frames, each, strict=True)
             levels = [to_levels(frames_of_clips(generator, latent[None], *how, some, one)) for latent, some, one in wanted]
     return [clip[0].cpu().numpy() for clip in levels]
-
-
-class GeneratedClips:
-    """Clips of a generator as a set to measure (`evaluation.clips.ClipSet`): clip k is the sample of seed `first_seed + k`.
-
-    Args:
-        channels: that the generator makes.
-        count: how many clips there are.
-        facts: what `describe` adds, such as the model file and its sha256.
-        precision: as of `generate`.
-        classes: of each clip, by number, for a conditional generator; None takes all in turn.
-
-    Attributes:
-        chosen: names of the classes, if somebody asked for some.
-    """
-
-    def __init__(
-        self,
-        generator: Generator,
-        position: Position,
-        channels: int,
-        count: int,
-        first_seed: int = 0,
-        facts: dict[str, Any] | None = None,
-        precision: Arithmetic = "float32",
-        classes: Sequence[int] | None = None,
-    ) -> None:
-        self.generator, self.position, self.count, self.first_seed, self.precision = generator, position, count, first_seed, precision
-        self.size, self.channels = generator.plan.sizes[position.stage], channels
-        self.sources: Sequence[str] | None = None
-        self.warnings: Sequence[str] = ()
-        self.classes, self._facts = classes, facts or {}
-        self.chosen: Sequence[str] | None = None
-
-    def __len__(self) -> int:
-        return self.count
-
-    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        classes = None if self.classes is None else [self.classes[number] for number in numbers]
-        return clips_of_seeds(self.generator, self.position, [self.first_seed + number for number in numbers], self.precision, classes)
-
-    def describe(self) -> dict[str, Any]:
-        made = {"first_seed": self.first_seed, "precision": self.precision}
-        return {"kind": "model", **self._facts, "size": str(self.size), **made}
 
 
 def walk(

@@ -1,4 +1,4 @@
-"""Sets of clips that can be measured: a clip store, an array, a folder of videos. (A model is one too, see `sampling.GeneratedClips`.)
+"""Sets of clips that can be measured: a clip store, an array, a folder of videos. (A model is one too, see `evaluation.generated`.)
 
 A set holds still: clip k is the same whenever it is read, so features can be taken in any order, by any number of processes.
 """

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from growreel.data.classes import class_numbers, in_proportion
-from growreel.data.split import Part, clips_of
+from growreel.data.classes import in_proportion
+from growreel.data.split import Part
 from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import ARRAY, ArrayClips, ClipSet, FirstFrames, StoreClips, VideoClips, choose_real
+from growreel.evaluation.generated import GeneratedClips, classes_of_real
 from growreel.evaluation.options import EvaluationOptions
 from growreel.growth import Size
 from growreel.models.files import load_generator, newest_model
 from growreel.runtime.randomness import Purpose, keyed_rng
-from growreel.sampling import GeneratedClips
 
 SEEDS_APART = 10**6
 """Model seeds of evaluation seed s begin at s times this; those of seed 0 are the clips that `growreel sample` shows first."""
@@ -119,34 +119,23 @@ def _open_model(path: Path, real: ClipStore, counts: tuple[int, int], options: E
     if model.data:
         facts["learnt from"] = "; ".join(f"{each['clips']} clips {each['size']} with content {each['sha256']}" for each in model.data)
     count, repeats = counts
-    names = model.chosen_classes(options.classes)
-    numbers = None if names is None else _classes_of_real(model.classes, names, real, count, options)
-    classes = None if numbers is None else in_proportion(numbers if len(numbers) else np.arange(len(model.classes)), count)
-    if classes is not None:
-        facts["classes"] = ", ".join(f"{name} {classes.count(number)}" for number, name in enumerate(model.classes) if number in classes)
-    first, every = options.seed * SEEDS_APART, None if classes is None else classes * repeats
-    made = GeneratedClips(model.generator, model.position, channels, count * repeats, first, facts, options.precision, every)
-    made.chosen = names if options.classes is not None else None
-    if numbers is not None and not len(numbers):
-        made.warnings = ("real clips without a label, or with one that is no class of the model: it made all of its classes equally often",)
-    return made
-
-
-def _classes_of_real(
-    known: Sequence[str], wanted: Sequence[str], real: ClipStore, count: int, options: EvaluationOptions
-) -> NDArray[np.int64]:
-    """The classes, as numbers of those `known` to a model, of the real clips that are compared; empty if one of these clips is of none.
-
-    A conditional model makes clips in the proportions of these, so that no figure says that the one set has more of a class than the other.
-    Raises GrowreelError if classes were asked for and no real clip is of any.
-    """
-    numbers = class_numbers(real, known)[clips_of(real, options.split)]
-    if options.classes is not None:
-        numbers = numbers[np.isin(numbers, [known.index(name) for name in wanted])]
+    names, made_of, warnings = model.chosen_classes(options.classes), None, list[str]()
+    if names is not None:
+        wanted = None if options.classes is None else names
+        numbers = classes_of_real(real, model.classes, count, options.seed, options.split, wanted)
         if not len(numbers):
             raise GrowreelError(f"--classes {options.classes}: {real.path} has no clips with such a label")
-    numbers = numbers[choose_real(numbers, count, options.seed)]
-    return numbers[:0] if (numbers < 0).any() else numbers
+        if (numbers < 0).any():
+            warnings.append(
+                "real clips without a label, or with one that is no class of the model: it made all of its classes equally often"
+            )
+            numbers = np.arange(len(model.classes))
+        made_of = in_proportion(numbers, count)
+        facts["classes"] = ", ".join(f"{name} {made_of.count(number)}" for number, name in enumerate(model.classes) if number in made_of)
+    first, classes = options.seed * SEEDS_APART, None if made_of is None else made_of * repeats
+    made = GeneratedClips(model.generator, model.position, channels, count * repeats, first, facts, options.precision, classes)
+    made.chosen, made.warnings = None if options.classes is None else names, warnings
+    return made
 
 
 def _at_size_of(fake: ClipSet, name: str, store: ClipStore, frames: int | None, part: Part, classes: Sequence[str] | None) -> ClipSet:
