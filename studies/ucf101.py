@@ -9,6 +9,7 @@ OUT/card.json.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from growreel.config import load_config, load_preset
@@ -32,6 +33,7 @@ def recipe(
     config_file: Path | None = None,
     clips: int | None = None,
     repeats: int | None = None,
+    conditional: bool = False,
 ) -> MetricCard:
     """Everything in turn. Raises GrowreelError at the start if the weights that score at the end are not there."""
     for role in NEEDED:
@@ -40,6 +42,8 @@ def recipe(
                 f"weights for {role} are not in {weights.folder()}; see growreel weights list, then growreel weights add FILE"
             )
     config = load_config(config_file) if config_file else load_preset(preset)
+    if conditional:
+        config = dataclasses.replace(config, network=dataclasses.replace(config.network, conditional=True))
     size: Size = config.growth.plan().sizes[-1]
     if not (out / "clips" / "index.json").exists():
         print(prepare(videos, out / "clips", size, labels=True).table())
@@ -60,9 +64,16 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=None, help="a configuration of your own instead")
     parser.add_argument("--clips", type=int, default=None, help="generated clips per repeat; the protocol says 10,000")
     parser.add_argument("--repeats", type=int, default=None, help="the protocol says 4")
+    parser.add_argument("--conditional", action="store_true", help="learn the 101 classes apart; OUT must be another than without")
     options = parser.parse_args()
     card = recipe(
-        options.videos, options.out, preset=options.preset, config_file=options.config, clips=options.clips, repeats=options.repeats
+        options.videos,
+        options.out,
+        preset=options.preset,
+        config_file=options.config,
+        clips=options.clips,
+        repeats=options.repeats,
+        conditional=options.conditional,
     )
     print(card.table())
 
