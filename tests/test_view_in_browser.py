@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import http.server
 import os
@@ -16,12 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import tiny_config
+from growreel.data.shapes import shape_clips
 from growreel.data.writer import write_store
+from growreel.growth import Size
 from growreel.preparation.drops import drops_beside, read_drops
 from growreel.recipe import Walk, read_recipe
 from growreel.report.words import figure
 from growreel.runtime.locks import held
 from growreel.training.listening import Listener
+from growreel.training.loop import train
 from viewing import Viewer, make_runs, viewing
 
 playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
@@ -453,6 +458,27 @@ def test_names_are_text_and_never_code(browser: Any, viewer: Viewer, tmp_path: P
     with viewing(tmp_path / "store") as served, Visit(browser, served, "data") as page:
         until(page, "document.querySelectorAll('#data-wall .tile').length === 3")
         assert page.locator("[onerror]").count() == 0 and evil in page.locator("#data-wall").inner_text()
+
+
+def test_the_class_is_chosen(browser: Any, tmp_path: Path) -> None:
+    """Of a conditional model: in turn by seed, or one for all. A name is text here, too."""
+    evil = "<img src=x onerror=alert(1)>"
+    write_store(tmp_path / "store", shape_clips(8, Size(4, 8, 8)), fps=8.0, labels=["walk", evil] * 4)
+    config = tiny_config(clips=48)
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, conditional=True))
+    train(tmp_path / "store", tmp_path / "runs" / "one", config, progress=False)
+    with viewing(tmp_path / "runs") as served, Visit(browser, served, "play") as page:
+        until(page, READY["play"])
+        page.get_by_label(f"Choose seed 4, {evil}", exact=True).wait_for()
+        before = page.locator("#play-wall img").nth(4).get_attribute("src")
+        page.get_by_label("Class", exact=True).select_option("walk")
+        page.get_by_label("Choose seed 4, walk", exact=True).wait_for()
+        until(page, READY["play"])
+        assert page.locator("#play-wall img").nth(4).get_attribute("src") != before and page.locator("[onerror]").count() == 0
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Export", exact=True).click()
+        download.value.save_as(tmp_path / "clips.mp4")
+    assert read_recipe(tmp_path / "clips.mp4").classes == ("walk",)
 
 
 def test_a_viewer_that_has_ended_is_told(browser: Any, runs: Path) -> None:

@@ -75,6 +75,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("generator", f"{count(parameters[0])} weights"),
         ("discriminator", f"{count(parameters[1])} weights"),
     ]
+    if run.config.network.classes:
+        found.append(("classes", ", ".join(run.config.network.classes)))
     return found
 
 
