@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ def test_from_the_download_to_the_score(tmp_path: Path, monkeypatch: pytest.Monk
             video = tmp_path / "UCF-101" / name / f"v_{name}_g{group:02d}_c01.avi"
             encode(video, block_frames(40, height=48, width=64, seed=number), codec="mpeg4")
     (tmp_path / "small.yaml").write_text(SMALL)
-    run = functools.partial(ucf101.recipe, tmp_path / "UCF-101", tmp_path / "out", config_file=tmp_path / "small.yaml", clips=3, repeats=2)
+    settings: dict[str, Any] = {"config_file": tmp_path / "small.yaml", "clips": 3, "repeats": 2, "conditional": True}
+    run = functools.partial(ucf101.recipe, tmp_path / "UCF-101", tmp_path / "out", **settings)
     with pytest.raises(GrowreelError, match=r"weights for c3d-ucf101 are not in .*growreel weights add"):
         run()
     assert not (tmp_path / "out").exists(), "what is missing at the end must be found out at the start"
@@ -46,6 +48,8 @@ def test_from_the_download_to_the_score(tmp_path: Path, monkeypatch: pytest.Monk
     card = run()
     with ClipStore.open(tmp_path / "out" / "clips") as store:
         assert len(store) == 8 and {clip.label for clip in store.clips} == {0, 1}
+    made = dict(each.rsplit(" ", 1) for each in card.fake["classes"].split(", "))
+    assert made.keys() <= {"ApplyEyeMakeup", "ApplyLipstick"} and sum(map(int, made.values())) == 3, "the classes are learnt apart"
     assert card.value("is") == pytest.approx(1.0), "equal probabilities for all classes score 1"
     assert card.settings["protocol"].startswith("tgan") and card.settings["repeats"] == 2
     again = run()
