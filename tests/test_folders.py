@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -19,11 +20,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from growreel.cli import main
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.folders import arrange, natural_key
-from growreel.preparation.looking import Look
+from growreel.preparation.looking import Look, reason_of
 from growreel.preparation.prepare import prepare
 from growreel.preparation.report import PrepareReport
 from growreel.preparation.sources import find_sources
@@ -400,3 +402,29 @@ def test_names_that_are_no_text_are_shown_with_escapes(tmp_path: Path) -> None:
     assert r"two\nlines.mkv" in table
     assert r"\x1b[31mred.mkv" in table
     assert len(ClipStore.open(tmp_path / "s")) == 4
+
+
+def test_names_that_are_no_text_reach_no_terminal_and_stop_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    pixels = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8)
+    for name in (b"\xe9.npy", b"two\nlines.npy", b"\x1b[31mred.npy"):
+        with open(os.path.join(os.fsencode(tmp_path / "in"), name), "wb") as file:  # noqa: PTH118 - bytes
+            np.save(file, pixels)
+    with open(os.path.join(os.fsencode(tmp_path / "in"), b"cut\x1b\xe9.npy"), "wb") as file:  # noqa: PTH118 - bytes
+        file.write(b"\x93NUMPY")
+    store = str(tmp_path / "s")
+    assert main(["prepare", str(tmp_path / "in"), store, "--size", "4x8x8", "--workers", "0", "--json"]) == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["sources"]}
+    assert {name for name, row in rows.items() if row["status"] == "used"} == {"\udce9.npy", "two\nlines.npy", "\x1b[31mred.npy"}
+    assert str(tmp_path) not in rows["cut\x1b\udce9.npy"]["note"]
+    for flags in ([], ["--json"]):
+        assert main(["inspect", store, *flags]) == 0
+        said = capsys.readouterr().out
+        assert "\x1b" not in said and "two\nlines" not in said and str(tmp_path / "in") not in said
+
+
+def test_a_reason_names_no_folder(tmp_path: Path) -> None:
+    file = MediaFile(tmp_path / "\udce9.h5")
+    assert reason_of(GrowreelError(f"{file}: not media"), file) == "not media"
+    assert reason_of(OSError(f"unable to open file (name = '{file}', flags = 0)"), file).endswith("(name = '\udce9.h5', flags = 0))")
+    assert reason_of(OSError(f"{tmp_path}/beside.xml is missing"), file).endswith("OSError: beside.xml is missing)")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from growreel.data.duplicates import find_duplicates, small_level, sources_together
 from growreel.data.store import ClipStore
+from growreel.runtime.terminal import printable
 
 STILL = 0.5  # mean change from frame to frame, of 255, below which a clip hardly moves
 DARK, BRIGHT = 25.0, 230.0
@@ -44,10 +45,10 @@ class Survey:
         """For people: two histograms as rows of bars, then groups of duplicates and warnings."""
         facts = self.facts()
         lines = [f"{name:<12}{_bars(facts[name])}" for name in ("brightness", "motion")]
-        lines += [f"duplicates: {', '.join(group)}" for group in self.twins[:8]]
+        lines += [f"duplicates: {', '.join(map(printable, group))}" for group in self.twins[:8]]
         if len(self.twins) > 8:
             lines.append(f"duplicates: {len(self.twins) - 8:,} groups more")
-        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
+        return "\n".join(lines + [f"warning: {printable(text)}" for text in self.warnings])
 
 
 def survey(store: ClipStore) -> Survey:
