@@ -90,7 +90,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "prepare": Command("cut videos into a clip store", lambda _: prepare_parser(), run_prepare),
+    "prepare": Command("cut videos into a clip store", prepare_parser, run_prepare),
     "merge": Command("join the parts that prepare --shard wrote into a clip store", lambda _: merge_parser(), run_merge),
     "inspect": Command("show what a clip store, a run folder or a model file holds", lambda _: inspect_parser(), run_inspect),
     "plan": Command("print the growth plan of a configuration", plan_parser, run_plan),
