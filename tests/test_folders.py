@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,47 @@ def test_pictures_of_more_than_8_bits_use_the_range_they_have(tmp_path: Path, su
     assert np.abs(clips["stack.tif"][0, ..., 0] - wanted).max() <= 1
 
 
+def deep_picture(path: Path, samples: NDArray[np.uint16], orientation: int = 1) -> None:
+    """A PNG or TIFF of 16-bit samples [h, w, 2 to 4]; Pillow writes none."""
+    if path.suffix == ".tif":
+        extra = [("ExtraSamples", "H", 1, 2, True)] if samples.shape[2] == 4 else []
+        tags: Any = [("Orientation", "H", 1, orientation, True), *extra]
+        tifffile.imwrite(path, samples, photometric="rgb", extratags=tags)
+        return
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in samples)
+    kind = {2: 4, 3: 2, 4: 6}[samples.shape[2]]
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + bytes([0, orientation]) + bytes(6)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, kind, 0, 0, 0)), (b"eXIf", exif)]
+    chunks += [(b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    written = [struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+
+
+@pytest.mark.parametrize(("suffix", "samples"), [(".png", 2), (".png", 3), (".png", 4), (".tif", 3)])
+def test_colours_of_16_bits_use_the_range_they_have(tmp_path: Path, suffix: str, samples: int) -> None:
+    """Twelve bits of sixteen, of which Pillow would take the upper eight; transparency uses all bits; turned upright."""
+    (tmp_path / "in").mkdir()
+    colors = np.random.default_rng(0).integers(0, 4096, (4, 12, 16, 1 if samples == 2 else 3), dtype=np.uint16)
+    opacity = np.full((4, 12, 16, 1), 65535, np.uint16)
+    opacity[:, :, 8:] = 0
+    frames = colors if samples == 3 else np.concatenate([colors, opacity], axis=-1)
+    for number, frame in enumerate(frames):
+        deep_picture(tmp_path / f"in/{number}{suffix}", frame, orientation=3)
+    report = prepare(tmp_path / "in", tmp_path / "s", Size(4, 12, 16), workers=0, progress=False)
+    wanted = colors[:, ::-1, ::-1] * (255 / 4095) * (1 if samples == 3 else (opacity > 0)[:, ::-1, ::-1])
+    with ClipStore.open(tmp_path / "s") as store:
+        assert np.abs(store.read([0], store.size)[0] - wanted).max() <= 1
+    assert "of which 12 bits are used" in report.rows[0].note
+
+
+def test_a_strip_of_12_bits_is_not_dark(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 4096, (4, 16, 16), dtype=np.uint16)
+    save_image(tmp_path / "a.png", np.concatenate(list(frames), axis=1))
+    report, clips = run(tmp_path / "a.png", tmp_path / "s", colors=1)
+    assert np.abs(clips["a.png"][0, ..., 0] - frames * (255 / 4095)).max() <= 1
+    assert "of which 12 bits are used" in report.rows[0].note
+
+
 @pytest.mark.parametrize("kind", ["imagej", "ome"])
 def test_channels_of_a_stack_are_not_its_time(tmp_path: Path, kind: str) -> None:
     stack = np.random.default_rng(0).integers(0, 256, (8, 2, 16, 16), dtype=np.uint8)
@@ -267,6 +310,18 @@ def test_arrays_that_could_be_anything_are_refused(tmp_path: Path, array: NDArra
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     report, _ = run(tmp_path / "a.npy", tmp_path / "s")
     assert (report.exit_code, reason in report.rows[0].note) == (2, True)
+
+
+def test_what_else_is_in_an_npz_stops_nothing(tmp_path: Path) -> None:
+    film = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    others: dict[str, Any] = {"labels": np.arange(4), "names": np.array(["a", "b"]), "mask": film[..., 0], "facts": np.array([{}])}
+    np.savez(tmp_path / "a.npz", film=film, **others)
+    report, clips = run(tmp_path / "a.npz", tmp_path / "s")
+    assert report.exit_code == 0 and list(clips) == ["a.npz#film"] and np.array_equal(clips["a.npz#film"][0], film)
+    assert {row.name for row in report.rows if row.status == "ignored"} == {f"a.npz#{name}" for name in others}
+    np.savez(tmp_path / "b.npz", labels=np.arange(4))
+    report, _ = run(tmp_path / "b.npz", tmp_path / "t")
+    assert report.rows[0].note.startswith("no array of it is a film: labels holds int64 values")
 
 
 def test_a_truncated_array_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.video.archives import MediaFile
@@ -95,6 +96,29 @@ def is_still(container: InputContainer) -> bool:
     """Whether the file is one picture in a format that FFmpeg knows (EXR, DPX, SGI)."""
     names = container.format.name.split(",")
     return any(name in STILL_DEMUXERS or name.endswith("_pipe") for name in names)
+
+
+def deep_values(file: MediaFile) -> NDArray[np.uint16]:
+    """The values of a picture with 16 bits a colour, uint16 [h, w, samples], as they are stored, whatever side is up.
+
+    Raises DamagedError if it cannot be decoded, GrowreelError if its pixels lie in another way.
+    """
+    import av
+
+    with open_video(file) as (container, stream):
+        try:
+            frame = next(container.decode(stream), None)
+        except av.error.FFmpegError as error:
+            raise DamagedError(f"{file}: cannot be decoded ({error.strerror})") from error
+    if frame is None:
+        raise DamagedError(f"{file}: cannot be decoded")
+    samples = [each.bits for each in frame.format.components]
+    if set(samples) != {16} or len(frame.planes) != 1:
+        raise GrowreelError(f"{file}: its 16-bit colours cannot be read as they lie; save it with interleaved samples, or with 8 bits")
+    kind = np.dtype(np.uint16).newbyteorder(">" if frame.format.name.endswith("be") else "<")
+    lines = np.frombuffer(bytes(cast("Buffer", frame.planes[0])), kind).reshape(frame.height, -1)
+    values: NDArray[np.uint16] = lines[:, : frame.width * len(samples)].reshape(frame.height, frame.width, len(samples)).astype(np.uint16)
+    return values
 
 
 def decoded(file: MediaFile, colors: Colors, findings: Findings, threads: int = 1) -> Iterator[Shown]:

@@ -6,7 +6,7 @@ import mmap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from growreel.errors import GrowreelError
 from growreel.video.archives import MediaFile
 from growreel.video.depth import FULL, to_8_bits
+from growreel.video.ffmpeg import deep_values
 from growreel.video.media import MAX_PIXELS, Colors, DamagedError, Findings, Frame, Shown, StillPicture
 
 if TYPE_CHECKING:
@@ -104,19 +105,24 @@ def upright_size(image: Image, file: MediaFile) -> tuple[int, int]:
 
 
 def is_deep(image: Image) -> bool:
-    """Whether its pixels have 16 bits, of which nothing says how many are used."""
-    return image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+    """Whether the pixels of an image that is not loaded yet have 16 bits, of which nothing says how many are used."""
+    return _is_deep_grey(image) or _is_deep_color(image)
 
 
 def brightest(image: Image, file: MediaFile) -> int:
-    """The largest value of a deep picture."""
+    """The largest value of a deep picture that is not loaded yet; how opaque it is does not count."""
     with _decoding(file):
-        return int(_deep_values(image).max())
+        if not _is_deep_color(image):
+            return int(_deep_values(image).max())
+        values = deep_values(file)
+        return int(values[..., : values.shape[2] - (values.shape[2] % 2 == 0)].max())
 
 
 def still(image: Image, file: MediaFile, colors: Colors, bits: int = FULL) -> Frame:
     """The picture upright, uint8 [h, w, colors]. Raises DamagedError, or GrowreelError for pixels of no known range."""
     with _decoding(file):
+        if _is_deep_color(image):
+            image = _from_deep_colors(deep_values(file), bits, image.getexif().get(ORIENTATION, 1))
         image.load()
         return _pixels(image, colors, bits)
 
@@ -149,8 +155,35 @@ def animation(image: Image, file: MediaFile, colors: Colors, findings: Findings,
         count, time = count + 1, time + duration
 
 
+def _is_deep_grey(image: Image) -> bool:
+    return image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+
+
+def _is_deep_color(image: Image) -> bool:
+    """Whether Pillow would take the upper 8 bits of 16, as it does where there is more than one sample a pixel."""
+    from PIL.ImageFile import ImageFile
+
+    if not isinstance(image, ImageFile) or image.format not in ("PNG", "TIFF") or not image.tile:
+        return False
+    how: Any = image.tile[0][3]
+    return ";16" in str(how if isinstance(how, str) else how[0])
+
+
 def _deep_values(image: Image) -> NDArray[np.uint16]:
     return np.asarray(image).astype(np.uint16)
+
+
+def _from_deep_colors(values: NDArray[np.uint16], bits: int, orientation: int) -> Image:
+    """A Pillow image of 16-bit samples [h, w, c]; transparency uses all bits, colours `bits` of them."""
+    from PIL import Image
+
+    samples = values.shape[2]
+    pixels = to_8_bits(values, bits)
+    if samples % 2 == 0:
+        pixels[..., -1] = to_8_bits(values[..., -1])
+    image = Image.fromarray(pixels[..., 0] if samples == 1 else pixels)
+    image.getexif()[ORIENTATION] = orientation
+    return image
 
 
 def _pixels(image: Image, colors: Colors, bits: int) -> Frame:
@@ -159,7 +192,7 @@ def _pixels(image: Image, colors: Colors, bits: int) -> Frame:
 
     if image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    if is_deep(image):
+    if _is_deep_grey(image):
         image = Image.fromarray(to_8_bits(_deep_values(image), bits))
     elif image.mode in ("I", "F"):
         raise GrowreelError(f"{image.mode}: pictures of 32-bit pixels have no known range; save them with 8 or 16 bits")
