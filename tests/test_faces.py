@@ -314,8 +314,7 @@ needs_extra = pytest.mark.skipif(
 
 def portrait() -> NDArray[np.uint8]:
     """A photo of a person that scikit-image brings, which deface brings: 512x512, her face around (115, 225)."""
-    from skimage import data
-
+    data: Any = importlib.import_module("skimage.data")  # scikit-image has no types, and comes with the extra alone
     return np.asarray(data.astronaut(), np.uint8)
 
 

@@ -1,11 +1,12 @@
 """Kill `growreel prepare` by SIGKILL at random moments, run the same command again, and compare with a store that nobody disturbed.
 
     python benchmarks/reliability/kill_prepare.py                  # 5 kills
-    python benchmarks/reliability/kill_prepare.py --kills 100 --out kill_prepare.json
+    python benchmarks/reliability/kill_prepare.py --kills 60 --out kill_prepare.json
+    python benchmarks/reliability/kill_prepare.py --kills 40 --engine ray
 
 Each store is begun, killed after a random part of the time that an undisturbed call takes, and continued until a call ends by itself. Every
-second store is made in two parts that are merged, and `merge` is killed too. What counts: all files are those of the undisturbed store, to
-the byte, and nothing is left beside it.
+second store is made in two parts that are merged, and `merge` is killed too. With `--engine ray` each call starts a Ray of its own. What
+counts: all files are those of the store that one process makes, to the byte, nothing is left beside it, and no process of Ray lives on.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ def contents(store: Path) -> dict[str, bytes]:
     return {file.relative_to(store).as_posix(): file.read_bytes() for file in store.rglob("*") if file.is_file()}
 
 
+def left_of_ray() -> int:
+    """Processes of Ray on this machine, after the time that they take to notice that their master is gone."""
+    time.sleep(5)
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return sum("raylet" in line or line.startswith("ray::") for line in listed.splitlines())
+
+
 class Killer:
     """Starts commands and kills them, as long as there are kills left."""
 
@@ -82,6 +90,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--films", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     options = parser.parse_args()
     killer = Killer(options.kills, options.seed)
@@ -90,8 +99,9 @@ def main() -> int:
         folder = Path(name)
         make_films(folder / "films", options.films)
         prepare: list[str | Path] = ["prepare", folder / "films"]
-        cutting = ["--size", SIZE, "--workers", "2"]
-        killer.run([*prepare, folder / "undisturbed", *cutting], killed=False)
+        cutting = ["--size", SIZE, "--workers", "2", "--engine", options.engine]
+        killer.run([*prepare, folder / "undisturbed", "--size", SIZE, "--workers", "0"], killed=False)
+        killer.run([*prepare, folder / "measured", *cutting], killed=False)
         right = contents(folder / "undisturbed")
         here = folder / "here"
         while killer.left:
@@ -104,11 +114,11 @@ def main() -> int:
             different += contents(here / "store") != right
             leftovers += {entry.name for entry in here.iterdir()} != {"store", *(part.name for part in parts)}
             shutil.rmtree(here)
-    figures = {"kills": killer.made, "stores": stores, "different": different, "with_leftovers": leftovers}
+    figures = {"kills": killer.made, "stores": stores, "different": different, "with_leftovers": leftovers, "of_ray": left_of_ray()}
     print(", ".join(f"{name} {value}" for name, value in figures.items()))
     if options.out:
         options.out.write_text(json.dumps(figures) + "\n")
-    return 1 if different or leftovers else 0
+    return 1 if different or leftovers or figures["of_ray"] else 0
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def prepare_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     parser.add_argument("--anonymous", action="store_true", help="keep no name of a file or folder in the store, but the labels")
     parser.add_argument("--shard", default=None, help="I/N: take every N-th source from the I-th on; growreel merge joins the parts")
     parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help="decode on this machine, or on those of a Ray cluster")
     parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
     parser.add_argument("--drop", type=Path | None, default=None, help="list of clips to leave out, as growreel view writes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
@@ -153,6 +154,7 @@ def _prepare(options: Namespace) -> int:
         anonymous=options.anonymous,
         shard=Shard.parse(options.shard) if options.shard is not None else None,
         workers=options.workers,
+        engine=options.engine,
         time_limit=options.time_limit,
         overwrite=options.overwrite,
         drop=options.drop,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ from growreel.ranges import check_range
 from growreel.video import Colors
 from growreel.video.archives import MediaFile
 
+Engine = Literal["local", "ray"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 TIME_LIMIT = 30.0  # seconds without a new frame
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 LOOKED_AT = 64  # files a process looks at in one task
@@ -85,6 +88,7 @@ def prepare(
     progress: bool = True,
     drop: str | os.PathLike[str] | None = None,
     faces: FaceSettings | None = None,
+    engine: Engine = "local",
 ) -> PrepareReport:
     """Cut every source below a folder into clips and write them as a clip store.
 
@@ -118,6 +122,7 @@ def prepare(
         progress: show a bar, if the output is a terminal.
         drop: a list of clips to leave out, as the viewer writes it (see `preparation.drops`); they are named by source and first frame.
         faces: settings of `crop="faces"`; None for the defaults.
+        engine: where the processes are: `local`, on this machine, or `ray`, on the machines of a Ray cluster (`ray_crew.RayCrew`).
 
     Raises:
         GrowreelError: for an argument out of range, a missing or empty source, a store that is in the way, or a full disk.
@@ -140,6 +145,10 @@ def prepare(
         raise GrowreelError(f"--fit {fit}: is unknown; use {' or '.join(FITS)}")
     if colors not in (1, 3):
         raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
+    if engine not in ENGINES:
+        raise GrowreelError(f"--engine {engine}: is unknown; use {' or '.join(ENGINES)}")
+    if engine == "ray" and workers == 0:
+        raise GrowreelError("--workers 0: decodes in this process, not on a Ray cluster; leave it or --engine ray out")
     _check_apart(source, store)
     check_destination(store, overwrite)
     drops = frozenset[Drop]() if drop is None else read_drops(Path(drop))
@@ -165,8 +174,9 @@ def prepare(
         anonymous=anonymous,
     )
     with ExitStack() as stack:
-        count = usable_cores() if workers is None else workers
-        crew = stack.enter_context(Crew(count, time_limit)) if count else None
+        crew = _crew(engine, workers, time_limit, [source, store.absolute().parent])
+        if crew is not None:
+            stack.enter_context(crew)
         exclude = {store.resolve(), partial_path(store).resolve()}
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
@@ -205,6 +215,16 @@ def prepare(
         if shard is not None:
             return finish_part(writer, shard, whole, skips, converted, anonymous=anonymous)
         return finish_store(writer, [*skips, *itertools.chain(*converted)], anonymous=anonymous)
+
+
+def _crew(engine: Engine, workers: int | None, time_limit: float, paths: Sequence[Path]) -> Crew | None:
+    """The processes that decode; None for this one."""
+    if engine == "ray":
+        from growreel.preparation.ray_crew import RayCrew
+
+        return RayCrew(workers, time_limit, paths)
+    count = usable_cores() if workers is None else workers
+    return Crew(count, time_limit) if count else None
 
 
 def _stored_digest(digest: str, sources: Sequence[Source], anonymous: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections import Counter
@@ -210,7 +211,8 @@ def _walk(root: Path, exclude: Collection[Path], skips: list[Skip]) -> Iterator[
                 status = path.stat()
                 is_folder, is_file = path.is_dir(), path.is_file()
             except OSError as error:
-                reason = "link to nothing" if path.is_symlink() else f"cannot be read ({error.strerror})"
+                dangling = error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink()  # a name too long cannot even be asked
+                reason = "link to nothing" if dangling else f"cannot be read ({error.strerror})"
                 skips.append(Skip(_name(path, root), reason, False))
                 continue
             if is_folder and (status.st_dev, status.st_ino) in inside:

