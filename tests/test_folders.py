@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import io
 import json
@@ -87,6 +88,35 @@ def test_decimals_and_what_only_looks_like_them() -> None:
     assert list(films_of(*shots)[0].values()) == [shots[:5], shots[5:]]
     counted = numbered("a1.{}.png", 13)
     assert list(films_of(*counted)[0].values()) == [counted]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "cam_%Y-%m-%d_%H-%M-%S",
+        "%Y%m%d_%H%M%S",
+        "IMG_%Y%m%d_%H%M%S%f",
+        "%Y-%m-%d %H.%M.%S.%f",
+        "lobby %Y%m%d%H%M%S front",
+        "%Y-%m-%dT%H:%M:%S_2",
+    ],
+)
+def test_pictures_named_by_the_clock(written: str) -> None:
+    """A picture every 7 s over midnight of the last of a month; at noon the camera was off for an hour."""
+    start = datetime.datetime(2026, 11, 30, 23, 58, 30, 500_000)
+    steps = [datetime.timedelta(seconds=7 * k + (3600 if k >= 20 else 0)) for k in range(30)]
+    names = [f"{(start + step).strftime(written)}.jpg" for step in steps]
+    (found, _, begins) = films_of(*names)
+    assert list(found.values()) == [names] and list(begins.values()) == [{20}]
+
+
+def test_what_only_looks_like_a_clock() -> None:
+    takes = numbered("20261127_140509_{:03}.png", 5) + numbered("20261127_150000_{:03}.png", 5)  # named after their first moment
+    assert list(films_of(*takes)[0].values()) == [takes[:5], takes[5:]]
+    whole = numbered("2026-13-45_99-99-99_{:02}.png", 5)
+    assert films_of(*whole)[0] == {"2026-13-45_99-99-99_*.png": whole}
+    counted = numbered("{:014}.png", 5, 20261127140557)  # beyond 59 seconds: a number like others
+    assert films_of(*counted)[0] == {"*.png": counted}
 
 
 def test_masks_and_thumbnails_are_left_out() -> None:
