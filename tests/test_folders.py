@@ -32,7 +32,9 @@ from growreel.preparation.looking import Look, reason_of
 from growreel.preparation.prepare import prepare
 from growreel.preparation.report import PrepareReport
 from growreel.preparation.sources import find_sources
+from growreel.video import images
 from growreel.video.archives import BOMB_BYTES, MediaFile, list_archive
+from heic import write_heic
 from media import block_frames, encode, save_image
 
 SIZE = Size(4, 16, 16)
@@ -191,6 +193,36 @@ def test_a_folder_of_pictures_that_ffmpeg_knows(tmp_path: Path, suffix: str) -> 
     report, clips = run(tmp_path / "in", tmp_path / "s")
     assert report.exit_code == 0
     assert np.abs(clips["in"].astype(int) - frames).max() <= 1
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_folder_of_heic(tmp_path: Path, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By FFmpeg, without the extra `heic`."""
+    monkeypatch.setattr(images, "_reads_heic", lambda: False)
+    (tmp_path / "in").mkdir()
+    shown = [
+        np.rot90(write_heic(tmp_path / f"in/{number}.heic", [frame], quarter_turns=turns)[0], turns)
+        for number, frame in enumerate(block_frames(4, 64, 64))
+    ]
+    report = prepare(tmp_path / "in", tmp_path / "s", Size(4, 64, 64), workers=0, progress=False)
+    assert report.exit_code == 0
+    with ClipStore.open(tmp_path / "s") as store:
+        assert np.array_equal(store.read([0], store.size)[0], np.stack(shown))
+
+
+def test_heic_of_tiles_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg would give the first tile for the picture."""
+    (tmp_path / "in").mkdir()
+    tiles = [np.concatenate(write_heic(tmp_path / f"in/{k}.heic", [*block_frames(2, 64, 64, seed=k)]), axis=1) for k in range(4)]
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_reads_heic", lambda: False)
+        report, _ = run(tmp_path / "in", tmp_path / "s")
+    assert report.store is None
+    assert "a HEIC picture made of tiles, as phones write it: pip install 'growreel[heic]'" in report.rows[0].note
+    pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    prepare(tmp_path / "in", tmp_path / "t", Size(4, 64, 128), workers=0, progress=False)
+    with ClipStore.open(tmp_path / "t") as store:
+        assert np.abs(store.read([0], store.size)[0].astype(int) - np.stack(tiles)).max() <= 3  # libheif rounds colours otherwise
 
 
 def encode_still(path: Path, frame: NDArray[np.uint8]) -> None:

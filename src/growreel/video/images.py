@@ -6,6 +6,7 @@ import mmap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "TIFF", "AVIF")  # not MPO, which the JPEG reader makes of a photo with a preview
 IMAGE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
+HEIC_BRANDS = (b"heic", b"heix", b"mif1")  # single pictures; sequences are left to FFmpeg
 ORIENTATION = 0x0112  # EXIF: which side is up; 5 and more lie on their side
 BROWSER_DELAY = 0.1  # seconds; what browsers make of an animation frame that asks for 10 ms or less
 SHORTEST_DELAY = 0.0105
@@ -37,11 +39,13 @@ def open_image(file: MediaFile) -> Iterator[Image | None]:
     from PIL import Image, UnidentifiedImageError
 
     with file.opened() as stream:
-        if _is_video(stream.read(12)):
+        start = stream.read(12)
+        heic = start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and _reads_heic()
+        if _is_video(start) and not heic:
             yield None
             return
         stream.seek(0)
-        formats = (*FORMATS, "TGA") if file.suffix == ".tga" else FORMATS  # TGA has no head to know it by
+        formats = (*FORMATS, *(["HEIF"] if heic else []), *(["TGA"] if file.suffix == ".tga" else []))  # TGA has no head to know it by
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a long strip is large for a reason
@@ -57,6 +61,17 @@ def open_image(file: MediaFile) -> Iterator[Image | None]:
             if image.width * image.height > MAX_PIXELS:
                 raise GrowreelError(f"{file}: a picture of {image.width}x{image.height}; more than {MAX_PIXELS:,} pixels are not read")
             yield None if image.format == "JPEG" and _is_motion_jpeg(stream) else image
+
+
+@lru_cache(maxsize=1)
+def _reads_heic() -> bool:
+    """Whether the extra `heic` is installed; Pillow then knows the format."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def _is_video(start: bytes) -> bool:
