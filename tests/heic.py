@@ -74,12 +74,12 @@ def _film(picture: NDArray[np.uint8]) -> io.BytesIO:
 
 def _hevc(picture: NDArray[np.uint8]) -> tuple[bytes, bytes]:
     """The decoder's configuration and the coded picture."""
-    with av.open(_film(picture)) as container:
+    with av.open(_film(picture), "r") as container:
         configuration = container.streams.video[0].codec_context.extradata
         assert configuration is not None
         return bytes(configuration), b"".join(bytes(packet) for packet in container.demux(video=0))
 
 
 def _decoded(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with av.open(_film(picture)) as container:
+    with av.open(_film(picture), "r") as container:
         return next(container.decode(video=0)).to_ndarray(format="rgb24").astype(np.uint8)
