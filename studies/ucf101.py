@@ -9,7 +9,7 @@ OUT/clips, OUT/run and OUT/card.json.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 from growreel.config import Config, load_config, load_preset
@@ -33,7 +33,7 @@ def config_for(recipe: str) -> Config:
     """The preset with the plan that ends at the recipe's size; its other stages keep their schedule."""
     config = load_preset(PRESET)
     sizes = ladder(Size.parse(load_recipe(recipe).size, "size"), config.growth.order, Size.parse(FIRST_STAGE[recipe], "size"))
-    return replace(config, growth=config.growth.along(sizes)[0])
+    return dataclasses.replace(config, growth=config.growth.along(sizes)[0])
 
 
 def study(
@@ -45,6 +45,7 @@ def study(
     config_file: Path | None = None,
     clips: int | None = None,
     repeats: int | None = None,
+    conditional: bool = False,
 ) -> MetricCard:
     """Everything in turn. Raises GrowreelError at the start if the weights that score at the end are not there."""
     for role in NEEDED:
@@ -53,6 +54,8 @@ def study(
                 f"weights for {role} are not in {weights.folder()}; see growreel weights list, then growreel weights add FILE"
             )
     config = load_config(config_file) if config_file else config_for(recipe)
+    if conditional:
+        config = dataclasses.replace(config, network=dataclasses.replace(config.network, conditional=True))
     if not (out / "clips" / "index.json").exists():
         how = {**load_recipe(recipe).arguments(), "size": config.growth.plan().sizes[-1]}
         print(prepare(videos, out / "clips", only=only, **how).table())
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=None, help="a configuration of your own instead of the recipe's plan")
     parser.add_argument("--clips", type=int, default=None, help="generated clips per repeat; the protocol says 10,000 (tganv2: 2,048)")
     parser.add_argument("--repeats", type=int, default=None, help="the protocol says 4 (tganv2: 10)")
+    parser.add_argument("--conditional", action="store_true", help="learn the 101 classes apart; OUT must be another than without")
     options = parser.parse_args()
     card = study(
         options.videos,
@@ -83,6 +87,7 @@ def main() -> None:
         config_file=options.config,
         clips=options.clips,
         repeats=options.repeats,
+        conditional=options.conditional,
     )
     print(card.table())
 

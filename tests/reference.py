@@ -194,7 +194,7 @@ def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, la
     styles = latents
     for k in range(2):
         weight, bias = _array(state, f"mapping.layers.{k}.weight"), _array(state, f"mapping.layers.{k}.bias")
-        styles = leaky_relu(styles @ (weight * 0.1 * math.sqrt(2) / math.sqrt(d)).T + bias)
+        styles = leaky_relu(styles @ (weight * 0.1 * math.sqrt(2) / math.sqrt(weight.shape[1])).T + bias)
     weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
     x = (latents @ (weight * (math.sqrt(2) / 4 / math.sqrt(d))).T).reshape(len(latents), len(bias), *sizes[0])
     x = leaky_relu(x + bias[None, :, None, None, None])

@@ -40,7 +40,8 @@ def trained(config: Config, alphas: tuple[float, ...] = (0.4,), seed: int = 0) -
     for alpha in alphas:
         position = Position(1, "fade" if alpha < 1 else "stable", alpha)
         both = (discriminator_step, generator_step)
-        scalars.append({name: value for step in both for name, value in step(state, real, position, 8, config, execution).items()})
+        classes = torch.arange(8) % 3 if config.network.classes else None
+        scalars.append({name: value for step in both for name, value in step(state, real, position, 8, config, execution, classes).items()})
         state.clips_shown += 8
     return state, scalars
 
@@ -83,6 +84,21 @@ def test_the_graph_of_other_networks_is_their_step(uncompiled: list[Any]) -> Non
     )
     (state, scalars), (plain, expected) = trained(ours, (0.4, 1.0)), trained(theirs, (0.4, 1.0))
     assert uncompiled
+    for made, wanted in zip(scalars, expected, strict=True):
+        torch.testing.assert_close(made, wanted, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(state.weights(), plain.weights(), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["swgan", "san"])
+def test_the_graph_of_a_conditional_step_is_the_step(name: Any, uncompiled: list[Any]) -> None:
+    """In two passes: the classes of each are inputs of one graph."""
+    measured = []
+    for microbatch, compiles in ((4, "on"), (None, "off")):
+        each = config(LossConfig(name=name), microbatch, precision="float64", compile=compiles)
+        network = dataclasses.replace(each.network, conditional=True, classes=("a", "b", "c"))
+        measured.append(trained(dataclasses.replace(each, network=network), (0.4, 1.0)))
+    (state, scalars), (plain, expected) = measured
+    assert len(uncompiled) == 4
     for made, wanted in zip(scalars, expected, strict=True):
         torch.testing.assert_close(made, wanted, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(state.weights(), plain.weights(), rtol=1e-8, atol=1e-9)

@@ -15,8 +15,9 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from conftest import tiny_config
-from growreel.config import Config, from_dict, to_dict, to_yaml
+from growreel.config import Config, from_dict, load_config, to_dict, to_yaml
 from growreel.data.store import ClipStore
+from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
 from growreel.runtime import distributed
@@ -86,6 +87,20 @@ def test_two_processes_equal_one_of_twice_the_batch(loss: str, shapes_store: Pat
     else:
         train_in_two_processes(shapes_store, tmp_path / "two", tmp_path / "c.yaml", clips=96)
     assert_close(tmp_path / "one", tmp_path / "two")
+
+
+def test_two_processes_share_the_classes(shapes_store: Path, tmp_path: Path) -> None:
+    """A conditional run, evaluated on the way, in two processes and in one."""
+    with ClipStore.open(shapes_store) as store:
+        labels = ["bright" if clip.mean() > 50 else "dark" for clip in store.read(range(len(store)), store.size)]
+        write_store(tmp_path / "store", iter(store.read(range(len(store)), store.size)), fps=8.0, labels=labels)
+    tree = to_dict(config("relativistic"))
+    tree["network"]["conditional"] = True
+    (tmp_path / "c.yaml").write_text(to_yaml(from_dict(tree, "test")))
+    train(tmp_path / "store", tmp_path / "one", from_dict(tree, "test"), progress=False)
+    train_in_two_processes(tmp_path / "store", tmp_path / "two", tmp_path / "c.yaml", clips=96)
+    assert_close(tmp_path / "one", tmp_path / "two")
+    assert load_config(tmp_path / "two" / "config.yaml").network.classes == ("bright", "dark")
 
 
 @pytest.fixture

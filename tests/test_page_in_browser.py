@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,16 @@ import pytest
 import torch
 
 from conftest import tiny_config
+from growreel.data.shapes import shape_clips
+from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.export import export_page, page
 from growreel.export.plain import PlainGenerator
+from growreel.growth import Size
 from growreel.models.files import load_generator
 from growreel.runtime.cache import cache_folder
 from growreel.runtime.randomness import latents_of_seeds
+from growreel.sampling import generate
 from growreel.training.loop import train
 
 playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
@@ -54,9 +60,9 @@ def run(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def address(run: Path) -> Iterator[str]:
-    """The folder of the page, served as any web server would."""
+@contextmanager
+def served(run: Path) -> Iterator[str]:
+    """The folder of the page of a run, served as any web server would; its address."""
     folder = run.with_name("web")
     export_page(run, folder, runtime=PACKAGE, webgpu=False, title="Moving shapes")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
@@ -68,8 +74,8 @@ def address(run: Path) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture
-def opened(address: str) -> Iterator[tuple[Any, list[str], list[str]]]:
+@contextmanager
+def page_at(address: str) -> Iterator[tuple[Any, list[str], list[str]]]:
     """The page with its first clips; what it complained about; whom it asked."""
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
@@ -82,6 +88,18 @@ def opened(address: str) -> Iterator[tuple[Any, list[str], list[str]]]:
         tab.locator("html[data-clips='8']").wait_for(state="attached", timeout=120_000)
         yield tab, complaints, requests
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    with served(run) as found:
+        yield found
+
+
+@pytest.fixture
+def opened(address: str) -> Iterator[tuple[Any, list[str], list[str]]]:
+    with page_at(address) as found:
+        yield found
 
 
 def test_clips_are_those_of_the_model(opened: tuple[Any, list[str], list[str]], run: Path, address: str) -> None:
@@ -131,6 +149,30 @@ def test_every_control(opened: tuple[Any, list[str], list[str]]) -> None:
     pause.click()
     assert pause.get_attribute("aria-pressed") == "false"
     assert not complaints
+
+
+def test_the_class_is_chosen(tmp_path: Path) -> None:
+    """Of a conditional model: in turn by seed, as growreel has it, or one for all."""
+    write_store(tmp_path / "store", shape_clips(8, Size(4, 8, 8)), fps=8.0, labels=["walk", "wave"] * 4)
+    config = tiny_config(clips=48)
+    train(
+        tmp_path / "store",
+        tmp_path / "run",
+        dataclasses.replace(config, network=dataclasses.replace(config.network, conditional=True)),
+        progress=False,
+    )
+    expected = generate(load_generator(tmp_path / "run"), [0, 1, 1], classes="all")
+    expected[2] = generate(load_generator(tmp_path / "run"), [1], classes="walk")[0]
+    with served(tmp_path / "run") as address, page_at(address) as (tab, complaints, _):
+        assert tab.locator("#wall span").all_inner_texts()[:2] == ["seed 0, walk", "seed 1, wave"]
+        for clip, (seed, kind) in zip(expected, ((0, 0), (1, 1), (1, 0)), strict=True):
+            made = "async ([seed, kind]) => Array.from((await growreel.make(growreel.latentsOf(seed), 1, kind)).values)"
+            values = np.reshape(tab.evaluate(made, [seed, kind]), (3, 4, 8, 8))
+            levels = np.rint((values + 1) * 127.5).transpose(1, 2, 3, 0)
+            assert np.abs(levels - clip).mean() < 1, "weights in half precision"
+        tab.get_by_label("Class").select_option("wave")
+        tab.locator("html[data-clips='8']").wait_for(state="attached", timeout=60_000)
+        assert tab.locator("#wall span").all_inner_texts()[:2] == ["seed 0, wave", "seed 1, wave"] and not complaints
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

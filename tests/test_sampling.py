@@ -113,7 +113,7 @@ def test_no_clip_is_made_that_is_not_used(model: LoadedGenerator, monkeypatch: p
     frames = list[int]()
 
     def counted(*arguments: Any) -> torch.Tensor:
-        frames.append(len(arguments[-1]))
+        frames.append(len(arguments[-2]))
         return frames_of_clips(*arguments)
 
     monkeypatch.setattr("growreel.sampling.frames_of_clips", counted)

@@ -44,7 +44,12 @@ def check_length(model: LoadedGenerator, frames: int) -> None:
 
 
 def lengthened(
-    model: LoadedGenerator, place: Place, frames: int, truncation: float = 1.0, precision: Arithmetic = "float32"
+    model: LoadedGenerator,
+    place: Place,
+    frames: int,
+    truncation: float = 1.0,
+    precision: Arithmetic = "float32",
+    of_class: int | None = None,
 ) -> NDArray[np.uint8]:
     """A clip of any length, uint8 [frames, h, w, c]: the one of the seed, cut short or continued.
 
@@ -55,12 +60,13 @@ def lengthened(
         place: a seed, or a mix of two.
         frames: at least 1.
         truncation, precision: as of `sampling.generate`.
+        of_class: number of the class that a conditional model is to make, all the way.
 
     Raises GrowreelError as `check_length` does, and for a precision that the model's device does not have.
     """
     check_length(model, frames)
     pieces, made = [], 0
-    for piece in _pieces(model, place, truncation, precision):
+    for piece in _pieces(model, place, truncation, precision, of_class):
         pieces.append(piece)
         made += piece.shape[2]
         if made >= frames:
@@ -69,13 +75,13 @@ def lengthened(
     return clip
 
 
-def _pieces(model: LoadedGenerator, place: Place, truncation: float, precision: Arithmetic) -> Iterator[Tensor]:
+def _pieces(model: LoadedGenerator, place: Place, truncation: float, precision: Arithmetic, of_class: int | None) -> Iterator[Tensor]:
     """Frames [1, c, some, h, w], in -1 to 1, of the clip and its continuations, for ever."""
     device = next(model.generator.parameters()).device
     arithmetic = named_arithmetic(precision, "--precision", device)
     overlap, key = overlap_of(model.size.t), _key(place)
     with use_arithmetic(arithmetic, repeatable=True):
-        search = _Search(model, truncation, torch.bfloat16 if arithmetic == "bfloat16" else torch.float32)
+        search = _Search(model, truncation, torch.bfloat16 if arithmetic == "bfloat16" else torch.float32, of_class)
         clip = search.clip(torch.from_numpy(latents_of_places([place], model.generator.latent_dim)).to(device))
     number = 0
     while True:
@@ -94,11 +100,11 @@ def _key(place: Place) -> tuple[int, ...]:
 
 
 class _Search:
-    """Clips of one model, and latents by how their clips begin."""
+    """Clips of one model, and of one class, and latents by how their clips begin."""
 
-    def __init__(self, model: LoadedGenerator, truncation: float, dtype: torch.dtype) -> None:
+    def __init__(self, model: LoadedGenerator, truncation: float, dtype: torch.dtype, of_class: int | None = None) -> None:
         self.generator, self.length, position = model.generator, model.size.t, model.position
-        self.how = position.stage, position.alpha, truncation, dtype
+        self.how, self.of_class = (position.stage, position.alpha, truncation, dtype), of_class
 
     @torch.no_grad()
     def clip(self, latent: Tensor) -> Tensor:
@@ -125,4 +131,5 @@ class _Search:
         return (self._frames(latents, ending.shape[2]) - ending).square().mean(dim=(1, 2, 3, 4))
 
     def _frames(self, latents: Tensor, count: int) -> Tensor:
-        return frames_of_clips(self.generator, latents, *self.how, range(count)).float().clamp(-1, 1)
+        classes = None if self.of_class is None else torch.full((len(latents),), self.of_class, device=latents.device)
+        return frames_of_clips(self.generator, latents, *self.how, range(count), classes).float().clamp(-1, 1)

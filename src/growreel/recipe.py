@@ -15,7 +15,7 @@ from growreel.growth import GrowthPlan, Position
 from growreel.models.files import PRETRAINED, LoadedGenerator
 from growreel.reading.json_tree import parse_json
 from growreel.reading.words import plain, shown
-from growreel.runtime.latents import Mix, Place, parse_place
+from growreel.runtime.latents import Mix, Place, classes_of_places, parse_place
 from growreel.runtime.precision import Arithmetic
 from growreel.runtime.version import installed_version
 from growreel.video import read_comment
@@ -60,6 +60,7 @@ class Recipe:
         growreel, torch: versions.
         walk: None for plain samples.
         frames: of each clip, where they are longer or shorter than the model's (`continuation`).
+        classes: names of those that a conditional model was asked for, of which seed s has number s modulo how many; None for one without.
     """
 
     model: str
@@ -76,6 +77,12 @@ class Recipe:
     torch: str
     walk: Walk | None = None
     frames: int | None = None
+    classes: tuple[str, ...] | None = None
+
+    def class_names(self) -> list[str]:
+        """Return the name of each clip's class; of a model with classes."""
+        assert self.classes is not None
+        return [self.classes[number] for number in classes_of_places(self.seeds, range(len(self.classes)))]
 
     def of_seeds(self, seeds: tuple[Place, ...]) -> Recipe:
         """The same of other seeds."""
@@ -83,7 +90,10 @@ class Recipe:
 
     def to_json(self) -> str:
         """One line of ASCII."""
-        return json.dumps({"format": FORMAT, **asdict(self), "seeds": _shorten(self.seeds)})
+        tree = {"format": FORMAT, **asdict(self), "seeds": _shorten(self.seeds)}
+        if self.classes is None:  # as before there were any
+            del tree["classes"]
+        return json.dumps(tree)
 
     def table(self) -> str:
         """For people, a line per fact."""
@@ -92,6 +102,7 @@ class Recipe:
             "sha256": self.model_sha256 or "not written: samples of a run in training",
             "stage": self.stage + (f", fading in, alpha {self.alpha:g}" if self.alpha < 1 else ""),
             "seeds": _shorten(self.seeds),
+            "classes": self.classes and plain(", ".join(self.classes) + (", in turn" if len(self.classes) > 1 else ""), 1000),
             "walk": self.walk and self.walk.told(),
             "length": self.frames and f"{self.frames} frames",
             "truncation": f"{self.truncation:g}",
@@ -113,8 +124,9 @@ def recipe_of(
     scale: int | None = None,
     walk: Walk | None = None,
     frames: int | None = None,
+    classes: str | Sequence[str] | None = None,
 ) -> Recipe:
-    """The recipe of clips that a loaded model is about to make; arguments are those of the call that makes them."""
+    """The recipe of clips that a loaded model is about to make; arguments, and errors, are those of the call that makes them."""
     return Recipe(
         model="/".join(model.path.absolute().parts[-3:]) if model.path else "unknown",
         model_sha256=file_checksum(model.path) if model.path else None,
@@ -130,11 +142,15 @@ def recipe_of(
         torch=installed_version("torch"),
         walk=walk,
         frames=frames,
+        classes=model.chosen_classes(classes),
     )
 
 
-def recipe_in_training(plan: GrowthPlan, clips_shown: int, seeds: Sequence[int], fps: float) -> Recipe:
-    """The recipe of the samples that a run writes of its averaged generator. It is the same wherever the run folder lies."""
+def recipe_in_training(plan: GrowthPlan, clips_shown: int, seeds: Sequence[int], fps: float, classes: Sequence[str] = ()) -> Recipe:
+    """The recipe of the samples that a run writes of its averaged generator, of all its classes in turn if it has any.
+
+    It is the same wherever the run folder lies.
+    """
     position = plan.position(clips_shown)
     return Recipe(
         model=f"models/{clips_shown:09d}.safetensors",
@@ -149,6 +165,7 @@ def recipe_in_training(plan: GrowthPlan, clips_shown: int, seeds: Sequence[int],
         scale=None,
         growreel=installed_version("growreel"),
         torch=installed_version("torch"),
+        classes=tuple(classes) or None,
     )
 
 
@@ -165,14 +182,17 @@ def read_recipe(path: str | Path) -> Recipe:
         tree = parse_json(text)
         if not isinstance(tree, dict) or not str(tree.pop("format", "")).startswith("growreel-recipe-"):
             raise ValueError("its comment is something else's")
-        walk, frames = tree.pop("walk", None), tree.pop("frames", None)
-        known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk", "frames")}
+        walk, frames, classes = tree.pop("walk", None), tree.pop("frames", None), tree.pop("classes", None)
+        known = {name: tree[name] for name in Recipe.__dataclass_fields__ if name not in ("seeds", "walk", "frames", "classes")}
         seeds = _expand(tree["seeds"])
         if walk and not all(isinstance(seed, int) for seed in seeds):
             raise ValueError("its walk begins between two seeds")
         if frames is not None and (type(frames) is not int or not 0 < frames <= MOST_FRAMES):
             raise ValueError(f"its clips have {shown(frames)} frames")
-        return Recipe(**known, seeds=seeds, walk=Walk(**walk) if walk else None, frames=frames)
+        if classes is not None and not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
+            raise ValueError(f"its classes are {shown(classes)}")
+        named = None if classes is None else tuple(classes)
+        return Recipe(**known, seeds=seeds, walk=Walk(**walk) if walk else None, frames=frames, classes=named)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise GrowreelError(f"{path}: has no recipe that this growreel can read ({plain(error)}); it has {shown(text)}") from error
 

@@ -22,10 +22,10 @@ from growreel.models.window import frames_of_clips
 from growreel.ranges import check_range
 from growreel.recipe import Recipe, at_stage
 from growreel.runtime.durable import replacing, writing
-from growreel.runtime.latents import Mix, Place, arc, latents_of_places
+from growreel.runtime.latents import Mix, Place, arc, classes_of_places, latents_of_places
 from growreel.runtime.precision import Arithmetic, named_arithmetic, use_arithmetic
 from growreel.runtime.randomness import Purpose, keyed_rng, latents_of_seeds
-from growreel.video import check_suffix, enlarge, tile_grid, write_clip
+from growreel.video import captioned, check_suffix, enlarge, tile_grid, write_clip
 from growreel.video.comments import write_beside
 
 LOG = logging.getLogger(__name__)
@@ -34,7 +34,11 @@ CARD_QUEUE = 16
 
 
 def generate(
-    model: LoadedGenerator, seeds: Sequence[Place], truncation: float = 1.0, precision: Arithmetic = "float32"
+    model: LoadedGenerator,
+    seeds: Sequence[Place],
+    truncation: float = 1.0,
+    precision: Arithmetic = "float32",
+    classes: str | Sequence[str] | None = None,
 ) -> NDArray[np.uint8]:
     """Clips of a loaded model, all at once; `stream` takes the same arguments and yields them one by one.
 
@@ -45,27 +49,41 @@ def generate(
         truncation: below 1 fewer surprises and less variety, 0 the model's single mean clip; see Generator.forward.
         precision: float32; tf32 (on a CUDA card) or bfloat16, which may be faster there; bfloat16 differs by a quarter of a level (of 256)
             on average.
+        classes: for a conditional model, which of its classes to make, as names, or a text such as `walk,wave`; seed s gets the one of
+            number s modulo how many they are. None takes all of the model's in turn.
 
     Returns:
         uint8 [n, t, h, w, c].
 
     Raises:
-        GrowreelError: no seeds, a negative seed, a negative truncation, or a precision that the model's device does not have.
+        GrowreelError: no seeds, a negative seed, a negative truncation, a precision that the model's device does not have, or classes that
+            the model does not have.
     """
-    return np.stack(list(stream(model, seeds, truncation, precision)))
+    return np.stack(list(stream(model, seeds, truncation, precision, classes)))
 
 
 def stream(
-    model: LoadedGenerator, seeds: Sequence[Place], truncation: float = 1.0, precision: Arithmetic = "float32"
+    model: LoadedGenerator,
+    seeds: Sequence[Place],
+    truncation: float = 1.0,
+    precision: Arithmetic = "float32",
+    classes: str | Sequence[str] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Clips of a loaded model, uint8 [t, h, w, c] each, made while they are taken. Arguments and errors as of `generate`."""
     seeds = [seed if isinstance(seed, Mix) else int(seed) for seed in seeds]
     if not seeds or any(isinstance(seed, int) and seed < 0 for seed in seeds):
         raise GrowreelError(f"seeds: {seeds} must be at least one non-negative integer")
     check_range("--truncation", truncation, least=0)
+    numbers = class_numbers(model, seeds, classes)
     _announce(model, len(seeds), precision)
     latents = torch.from_numpy(latents_of_places(seeds, model.generator.latent_dim))
-    return clips_of_latents(model.generator, model.position, latents, truncation, precision)
+    return clips_of_latents(model.generator, model.position, latents, truncation, precision, classes=numbers)
+
+
+def class_numbers(model: LoadedGenerator, places: Sequence[Place], wanted: str | Sequence[str] | None) -> Tensor | None:
+    """Return the class of each seed, [n] int64, of those that are wanted; None for a model without. Errors as of `chosen_classes`."""
+    names = model.chosen_classes(wanted)
+    return None if names is None else torch.from_numpy(classes_of_places(places, [model.classes.index(name) for name in names]))
 
 
 def _announce(model: LoadedGenerator, clips: int, precision: str) -> None:
@@ -74,10 +92,22 @@ def _announce(model: LoadedGenerator, clips: int, precision: str) -> None:
     LOG.info("making %d clips in %s on %s", clips, named_arithmetic(precision, "--precision", device), device)
 
 
-def clips_of_seeds(generator: Generator, position: Position, seeds: Sequence[int], precision: Arithmetic = "float32") -> NDArray[np.uint8]:
-    """One clip per seed, uint8 [n, t, h, w, c], of a generator at any position of its plan."""
-    latents = torch.from_numpy(latents_of_seeds(seeds, generator.latent_dim))
-    return np.stack(list(clips_of_latents(generator, position, latents, precision=precision)))
+def clips_of_seeds(
+    generator: Generator,
+    position: Position,
+    seeds: Sequence[int],
+    precision: Arithmetic = "float32",
+    classes: Sequence[int] | None = None,
+) -> NDArray[np.uint8]:
+    """One clip per seed, uint8 [n, t, h, w, c], of a generator at any position of its plan.
+
+    With `classes`, a number for each clip, they are of those; a conditional generator else makes all that it has in turn, by seed.
+    """
+    latents, numbers = torch.from_numpy(latents_of_seeds(seeds, generator.latent_dim)), None
+    if generator.classes:
+        every = classes_of_places(seeds, range(generator.classes))
+        numbers = torch.from_numpy(every if classes is None else np.asarray(classes, np.int64))
+    return np.stack(list(clips_of_latents(generator, position, latents, precision=precision, classes=numbers)))
 
 
 def clips_of_latents(
@@ -87,8 +117,11 @@ def clips_of_latents(
     truncation: float = 1.0,
     precision: str = "float32",
     frames: Sequence[range] | None = None,
+    classes: Tensor | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield one clip uint8 [t, h, w, c] per latent [latent_dim], and make no other; of each only `frames`, if they are given.
+
+    `classes` [n], int64, are those of a conditional generator's clips.
 
     Every clip is computed alone: libraries choose their kernels, and with them the rounding, by the size of a batch, so that in a batch a
     clip's pixels could depend on how many are asked for. The settings of `use_arithmetic` hold while clips are computed, not between.
@@ -99,20 +132,30 @@ def clips_of_latents(
     queue = CARD_QUEUE if device.type == "cuda" else 1
     for start in range(0, len(latents), queue):
         some = None if frames is None else frames[start : start + queue]
-        yield from _computed(generator, position, latents[start : start + queue].to(device), truncation, arithmetic, some)
+        part = slice(start, start + queue)
+        numbers = None if classes is None else classes[part].to(device)
+        yield from _computed(generator, position, latents[part].to(device), truncation, arithmetic, some, numbers)
 
 
 @torch.no_grad()
 def _computed(
-    generator: Generator, position: Position, latents: Tensor, truncation: float, arithmetic: Arithmetic, frames: Sequence[range] | None
+    generator: Generator,
+    position: Position,
+    latents: Tensor,
+    truncation: float,
+    arithmetic: Arithmetic,
+    frames: Sequence[range] | None,
+    classes: Tensor | None,
 ) -> list[NDArray[np.uint8]]:
     dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
     how = (position.stage, position.alpha, truncation, dtype)
+    each = [None if classes is None else classes[k : k + 1] for k in range(len(latents))]
     with use_arithmetic(arithmetic, repeatable=True):
         if frames is None:
-            levels = [to_levels(generator(latent[None], *how)) for latent in latents]
+            levels = [to_levels(generator(latent[None], *how, one)) for latent, one in zip(latents, each, strict=True)]
         else:
-            levels = [to_levels(frames_of_clips(generator, latent[None], *how, some)) for latent, some in zip(latents, frames, strict=True)]
+            wanted = zip(latents, frames, each, strict=True)
+            levels = [to_levels(frames_of_clips(generator, latent[None], *how, some, one)) for latent, some, one in wanted]
     return [clip[0].cpu().numpy() for clip in levels]
 
 
@@ -124,6 +167,10 @@ class GeneratedClips:
         count: how many clips there are.
         facts: what `describe` adds, such as the model file and its sha256.
         precision: as of `generate`.
+        classes: of each clip, by number, for a conditional generator; None takes all in turn.
+
+    Attributes:
+        chosen: names of the classes, if somebody asked for some.
     """
 
     def __init__(
@@ -135,18 +182,21 @@ class GeneratedClips:
         first_seed: int = 0,
         facts: dict[str, Any] | None = None,
         precision: Arithmetic = "float32",
+        classes: Sequence[int] | None = None,
     ) -> None:
         self.generator, self.position, self.count, self.first_seed, self.precision = generator, position, count, first_seed, precision
         self.size, self.channels = generator.plan.sizes[position.stage], channels
         self.sources: Sequence[str] | None = None
         self.warnings: Sequence[str] = ()
-        self._facts = facts or {}
+        self.classes, self._facts = classes, facts or {}
+        self.chosen: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return self.count
 
     def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        return clips_of_seeds(self.generator, self.position, [self.first_seed + number for number in numbers], self.precision)
+        classes = None if self.classes is None else [self.classes[number] for number in numbers]
+        return clips_of_seeds(self.generator, self.position, [self.first_seed + number for number in numbers], self.precision, classes)
 
     def describe(self) -> dict[str, Any]:
         made = {"first_seed": self.first_seed, "precision": self.precision}
@@ -164,6 +214,7 @@ def walk(
     every: int = 1,
     truncation: float = 1.0,
     precision: Arithmetic = "float32",
+    classes: str | Sequence[str] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of a smooth walk, uint8 [count, h, w, c] each; the last frame leads back to the first.
 
@@ -179,9 +230,10 @@ def walk(
         every: a clip is made for every so many frames only, and what lies between two is a mean of both, weighted by how near each is.
         truncation: as of `generate`.
         precision: as of `generate`.
+        classes: as of `generate`; a walk stays in the class of its own seed.
 
     Raises:
-        GrowreelError: a number out of range.
+        GrowreelError: a number out of range, or classes that the model does not have.
     """
     for name, value, least in (
         ("frames", frames, 2),
@@ -197,6 +249,7 @@ def walk(
     _announce(model, len(knots) * count, precision)
     latent_dim = model.generator.latent_dim
     starts = range(seed, seed + count)
+    numbers = class_numbers(model, starts, classes)
     paths = torch.from_numpy(
         np.stack([_closed_path(k, frames, turns, latent_dim) if to is None else _there_and_back(k, to, frames, latent_dim) for k in starts])
     )[:, ::every]
@@ -210,7 +263,8 @@ def walk(
     passed = [[inner(frame % frames) for frame in range(knot - every + 1, knot + every)] for knot in knots]
     some = [range(min(each), max(each) + 1) for each in passed]
     wanted = [each for each in some for _ in starts]
-    clips = clips_of_latents(model.generator, model.position, paths.transpose(0, 1).flatten(0, 1), truncation, precision, wanted)
+    latents, of_each = paths.transpose(0, 1).flatten(0, 1), None if numbers is None else numbers.repeat(len(knots))
+    clips = clips_of_latents(model.generator, model.position, latents, truncation, precision, wanted, of_each)
 
     def made(number: int) -> dict[int, NDArray[np.uint8]]:
         """Frames [count, h, w, c] of the clips of a knot, by their number in the clip."""
@@ -243,9 +297,14 @@ def clips_of_recipe(
     precision = named_arithmetic(recipe.precision, "the recipe's precision", next(model.generator.parameters()).device)
     if recipe.frames is not None:
         check_length(model, recipe.frames)
-        return while_wanted(lengthened(model, seed, recipe.frames, recipe.truncation, precision) for seed in recipe.seeds)
+
+        def of(seed: Place) -> int | None:
+            number = class_numbers(model, [seed], recipe.classes)
+            return None if number is None else int(number)
+
+        return while_wanted(lengthened(model, seed, recipe.frames, recipe.truncation, precision, of(seed)) for seed in recipe.seeds)
     if recipe.walk is None:
-        return while_wanted(stream(model, recipe.seeds, recipe.truncation, precision))
+        return while_wanted(stream(model, recipe.seeds, recipe.truncation, precision, recipe.classes))
     path, seeds = recipe.walk, recipe.seeds
     first = seeds[0]
     assert isinstance(first, int)  # no recipe with a walk is read that says otherwise
@@ -259,6 +318,7 @@ def clips_of_recipe(
         every=path.every,
         truncation=recipe.truncation,
         precision=precision,
+        classes=recipe.classes,
     )
     return np.stack(list(while_wanted(frames)), axis=1)
 
@@ -301,7 +361,7 @@ def write_samples(
 
     Pictures are enlarged `scale` times by repeating pixels; None makes small clips about 64 pixels high. One picture file is a grid; one
     `.npy` file is the array [n, t, h, w, c], never enlarged. But for the grid, clips are written as they come and not kept. Each file
-    carries the recipe of its own seeds.
+    carries the recipe of its own seeds; where that names classes, the grid has the name of each clip's above it.
     Raises GrowreelError as `make_place_for` does, before the first clip is taken.
     """
     path = make_place_for(path)
@@ -318,7 +378,10 @@ def write_samples(
             _write_array(path, clips, len(seeds))
             write_beside(path, comment)
     else:
-        write_clip(path, tile_grid(enlarge(np.stack(list(clips)), scale)), fps, comment)
+        large = enlarge(np.stack(list(clips)), scale)
+        if recipe is not None and recipe.classes:
+            large = captioned(large, recipe.class_names())
+        write_clip(path, tile_grid(large), fps, comment)
     return [path]
 
 

@@ -32,6 +32,7 @@ from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
 from growreel.runtime.precision import dtype_of
 from growreel.runtime.precision_choice import resolve_training
+from growreel.training.compatibility import of_store
 
 LOG = logging.getLogger(__name__)
 LEAST_SECONDS = 0.5
@@ -61,7 +62,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
         tempfile.TemporaryDirectory(prefix="growreel-bench-") as folder,
         ClipStore.open(store or _noise_store(Path(folder), plan, config)) as opened,
     ):
-        network = dataclasses.replace(config.network, image_channels=opened.channels)
+        network = dataclasses.replace(config.network, image_channels=opened.channels) if store is None else of_store(config.network, opened)
         config = dataclasses.replace(config, network=network, training=resolve_training(config.training, device))
         date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         settings = {"date": date, "repeats": repeats, "command": command_without_folders(sys.argv[1:]), "config": to_dict(config)}

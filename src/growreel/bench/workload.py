@@ -53,6 +53,11 @@ class StageWorkload:
         """The minibatch, whatever is asked for."""
         return self.real
 
+    def classes_at(self, clips_shown: int, minibatch: int) -> Tensor | None:
+        """All classes in turn, if the model has any, whatever is asked for."""
+        classes = self.state.generator.classes
+        return torch.arange(len(self.real), device=self.device) % classes if classes else None
+
     def train(self, fading: bool, steps: int) -> float:
         """Return the seconds that a step takes, on average over `steps`: `critic_steps` of the discriminator and one of the generator."""
         fading = fading and self.stage > 0

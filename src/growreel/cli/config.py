@@ -26,6 +26,7 @@ def add_config(parser: ArgumentParser, arguments: Sequence[str]) -> None:
     parser.add_argument("--target", default=None, help="size of the finished clips, TxHxW; stages that the preset has keep its schedule")
     parser.add_argument("--order", default=None, choices=["space", "time", "joint", "paper"], help="what grows first: makes a new plan")
     parser.add_argument("--stages", default=None, help="sizes of a plan written out, 4x4x4,8x8x8,...")
+    parser.add_argument("--conditional", action="store_true", help="short for --network.conditional true: learn the store's labels apart")
     parser.add_class_arguments(Config)
     parser.set_defaults(to_dict(_base_config(*_named(arguments))))
 
@@ -51,7 +52,7 @@ def _base_config(preset: str | None, config: str | None) -> Config:
 
 
 def resolve_config(options: Namespace) -> Config:
-    """The configuration that all flags together give, with those of `train` that are short for fields of `training`.
+    """The configuration that all flags together give, with those of `train` that are short for fields of others.
 
     Raises GrowreelError if flags contradict one another or one of them cannot take effect.
     """
@@ -60,6 +61,8 @@ def resolve_config(options: Namespace) -> Config:
     tree: dict[str, Any] = {name: plain(value) for name, value in options.as_dict().items() if name in names}
     short = {"clips": options.get("clips"), "eval_interval": options.get("eval_every"), "compile": options.get("compile")}
     tree["training"] = _one_average({**tree["training"], **{name: value for name, value in short.items() if value is not None}}, base)
+    if options.get("conditional"):
+        tree["network"]["conditional"] = True
     config = from_dict(tree, "command line")
     config = dataclasses.replace(config, growth=_growth(options, config.growth))
     laid_out = {name: getattr(config.growth, name) for name in ("order", "base")} if options.target or options.order else {}

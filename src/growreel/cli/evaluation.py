@@ -51,6 +51,7 @@ def evaluate_parser() -> ArgumentParser:
         default="float32",
         help="arithmetic of a model's clips and of the networks; bfloat16: of the clips alone",
     )
+    parser.add_argument("--classes", default=None, help="of a conditional model: compare clips of these classes, names with commas, alone")
     parser.add_argument("--reference", type=Path | None, default=None, help="folder that keeps features of real clips for the next time")
     parser.add_argument("--pairs", type=Path | None, default=None, help=".png of generated clips, each with its nearest training clip")
     parser.add_argument("--card", type=Path | None, default=None, help=".json to write the card to; a .md is written beside it")

@@ -25,6 +25,7 @@ def _add_sampling(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help=".mp4, .gif, .webp, .png or .npy")
     parser.add_argument("--seed", type=int | None, default=None, help="seed of the first clip, default 0; the others follow")
     parser.add_argument("--truncation", type=float | None, default=None, help="below 1: fewer surprises, less variety; default: 1")
+    parser.add_argument("--classes", default=None, help="of a conditional model: names with commas, taken in turn; default: all")
     parser.add_argument("--fps", type=float | None, default=None, help="frames a second; default: the model's")
     parser.add_argument("--scale", type=int | None, default=None, help="enlarge pixels N times; default: to a height of 64")
     parser.add_argument(
@@ -148,6 +149,7 @@ def _recipe(
         scale=setting("scale", None),
         walk=like.walk if like else walk,
         frames=None if walk else setting("frames", None),
+        classes=setting("classes", None),
     )
 
 

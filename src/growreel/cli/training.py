@@ -55,13 +55,14 @@ def run_plan(options: Namespace) -> int:
 
 
 def _of_store(config: Config, store: Path) -> Config:
-    """The configuration with the store's colours. Raises GrowreelError if its clips do not have the sizes of the plan."""
+    """The configuration with the store's colours and classes. Raises GrowreelError if its clips do not have the sizes of the plan."""
     from growreel.data.store import ClipStore
+    from growreel.training.compatibility import of_store
 
     with ClipStore.open(store) as opened:
         for size in config.growth.plan().sizes:
             opened.level_for(size, config.growth.time_reduction)
-        return dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=opened.channels))
+        return dataclasses.replace(config, network=of_store(config.network, opened))
 
 
 def _fit(config: Config, options: Namespace) -> int:

@@ -40,12 +40,20 @@ class NetworkConfig:
     minibatch_stddev: MinibatchStddev = "mean"
     """What the discriminator is told of how the clips of a group differ: one number, the mean over all channels (ProGAN, the paper), or
     one for each of the `channels`, by which it sees at once that, say, all have one colour."""
+    conditional: bool = False
+    """Learn the classes that the store's labels name apart: the generator is told which to make, the critic which it should be."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of a conditional model, sorted; they come from the store."""
 
     def __post_init__(self) -> None:
         for name in ("base_channels", "max_channels", "latent_dim", "feature_dim"):
             check_range(f"--network.{name}", getattr(self, name), least=1)
         if self.image_channels not in (None, 1, 3):
             raise GrowreelError(f"--network.image_channels {self.image_channels}: must be 1 (grey) or 3 (RGB)")
+        if self.classes and not self.conditional:
+            raise GrowreelError(f"--network.classes {','.join(self.classes)}: is for --conditional; add that, or leave the classes out")
+        if self.classes and (len(self.classes) < 2 or list(self.classes) != sorted(set(self.classes)) or not all(self.classes)):
+            raise GrowreelError(f"--network.classes {','.join(self.classes)}: must be two names or more, sorted, each once")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class DataRecord:
 
     Attributes:
         sha256: of the pixels of all clips at all levels, by way of the checksums in the index, of size, colours, frame rate, and of which
-            clips are for training, if not all.
+            clips are for training, if not all; for a conditional model, also of the label of each clip.
         clips: how many.
         size: of a clip, TxHxW.
         channels: 1 or 3.
@@ -35,13 +35,15 @@ class DataRecord:
     since: int = 0
 
     @classmethod
-    def of(cls, store: ClipStore) -> Self:
-        """The record of an open store. Raises GrowreelError if its index can no longer be read."""
+    def of(cls, store: ClipStore, *, labelled: bool = False) -> Self:
+        """The record of an open store, with its labels or without. Raises GrowreelError if its index can no longer be read."""
         index = read_index(store.path)
         levels = {level: [[shard["clips"], shard["sha256"]] for shard in shards] for level, shards in index["levels"].items()}
         facts = [str(store.size), store.channels, store.fps, levels]
         if (training := clips_of(store, "training").tolist()) != list(range(len(store))):
             facts.append(training)
+        if labelled:
+            facts.append([None if clip.label is None else store.labels[clip.label] for clip in store.clips])
         content = json.dumps(facts, sort_keys=True)
         return cls(hashlib.sha256(content.encode()).hexdigest(), len(store), str(store.size), store.channels, store.fps)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from growreel.data.classes import class_numbers
 from growreel.data.pyramid import box_average
 from growreel.data.record import DataRecord
 from growreel.data.split import Part, clips_of
@@ -54,7 +55,7 @@ class ClipSet(Protocol):
         ...
 
 
-def choose_real(clips: ClipSet, count: int, seed: int) -> list[int]:
+def choose_real(clips: Sized, count: int, seed: int) -> list[int]:
     """Numbers of at most `count` clips, the same for the same seed, in the order of the set."""
     return sorted(keyed_rng(Purpose.EVALUATION, seed, 0).permutation(len(clips))[:count].tolist())
 
@@ -62,14 +63,21 @@ def choose_real(clips: ClipSet, count: int, seed: int) -> list[int]:
 class StoreClips:
     """Clips of a store at `size` (default the full one): box averages of the full clips, or frames left out, as training takes them.
 
-    `part` says which clips; clip k is the k-th of them.
+    `part` says which clips, and `classes`, if given, that only those of these labels; clip k is the k-th of them.
     """
 
     def __init__(
-        self, store: ClipStore, size: Size | None = None, time_reduction: TimeReduction = "average", part: Part = "training"
+        self,
+        store: ClipStore,
+        size: Size | None = None,
+        time_reduction: TimeReduction = "average",
+        part: Part = "training",
+        classes: Sequence[str] | None = None,
     ) -> None:
         """Raises GrowreelError if the store's clips are not a whole multiple of `size`, or it has no such part."""
-        self.part, self.numbers = part, clips_of(store, part)
+        self.part, self.classes, self.numbers = part, classes, clips_of(store, part)
+        if classes is not None:
+            self.numbers = self.numbers[class_numbers(store, classes)[self.numbers] >= 0]
         self.store, self.size, self.channels = store, size or store.size, store.channels
         self.sources: Sequence[str] | None = [store.clips[number].source for number in self.numbers]
         self.warnings: Sequence[str] = ()
@@ -92,6 +100,7 @@ class StoreClips:
             "content": DataRecord.of(self.store).sha256,  # wherever the store lies and whatever its sources are called
             "clips": len(self),
             **({"part": self.part} if self.store.held_out else {}),
+            **({"classes": list(self.classes)} if self.classes is not None else {}),
             "size": str(self.size),
             "stored_size": str(self.store.size),
             "fps": self.store.fps * self.size.t / self.store.size.t,

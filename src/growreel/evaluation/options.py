@@ -34,6 +34,7 @@ class EvaluationOptions:
         split: which clips of the store of real ones, if it holds some out: `training` (what was to be learnt), `held-out` or `all`.
         precision: arithmetic of clips that a model makes and of the metrics' networks: `float32`, `tf32` (on a CUDA card), or `bfloat16`
             for the clips alone, the networks staying in float32.
+        classes: of a conditional model, names with commas: clips of these are made, and compared with real clips of these labels.
 
     Raises GrowreelError for a value out of range or a name that is none.
     """
@@ -50,6 +51,7 @@ class EvaluationOptions:
     split: Part = "training"
     device: str = "auto"
     precision: Arithmetic = "float32"
+    classes: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("clips", 2), ("clip_frames", 1), ("repeats", 1), ("resamples", 0), ("seed", 0)):

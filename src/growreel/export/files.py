@@ -20,6 +20,7 @@ from growreel.models.files import LoadedGenerator, load_generator
 from growreel.runtime.durable import replacing, writing
 from growreel.runtime.randomness import latents_of_seeds
 from growreel.runtime.version import installed_version
+from growreel.sampling import class_numbers
 
 Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -29,16 +30,18 @@ HALVED_FROM = 64
 """Weights of so many numbers or more are stored in half precision where that is asked for."""
 CHECKED_SEEDS = (0, 1, 2)
 
-Run = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
-Source = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Run = Callable[..., NDArray[np.float32]]
+"""Clips of latents, truncation and, of a conditional generator, classes."""
+Source = Callable[..., torch.Tensor]
 
 
 def export(model: str | Path, out: str | Path, format: Format = "onnx") -> dict[str, str]:
     """Write a generator for other programs.
 
-    Its inputs are `latents`, float32 [n, d], standard normal, any n, and `truncation`, float32 [1], usually 1; its output `clips`,
-    float32 [n, c, t, h, w] in -1 to 1. `onnx` needs the extra of that name here and nothing of growreel there; `pt2` is PyTorch's own
-    format (`torch.export.load`), in place of TorchScript, which PyTorch has deprecated.
+    Its inputs are `latents`, float32 [n, d], standard normal, any n, `truncation`, float32 [1], usually 1, and of a conditional generator
+    `classes`, int64 [n], places in the fact of that name; its output `clips`, float32 [n, c, t, h, w] in -1 to 1. `onnx` needs the extra of
+    that name here and nothing of growreel there; `pt2` is PyTorch's own format (`torch.export.load`), in place of TorchScript, which
+    PyTorch has deprecated.
 
     Args:
         model: model file, run folder, or name of a model that comes with growreel.
@@ -46,7 +49,7 @@ def export(model: str | Path, out: str | Path, format: Format = "onnx") -> dict[
         format: `onnx` or `pt2`.
 
     Returns:
-        The facts that the file carries: where it comes from, licence, axes, range.
+        The facts that the file carries: where it comes from, licence, axes, range; of a conditional generator also `classes`, a JSON list.
 
     Raises:
         GrowreelError: for a format or ending that is none, a package that is missing, a model that cannot be read, or clips that differ
@@ -82,14 +85,16 @@ def facts_of(loaded: LoadedGenerator) -> dict[str, str]:
         "axes": "clips, channels, frames, rows, columns",
         "range": "-1 to 1; levels of 256 are round((x + 1) * 127.5)",
         "data": json.dumps(loaded.data),
+        **({"classes": json.dumps(loaded.classes)} if loaded.classes else {}),
     }
 
 
 def _source(loaded: LoadedGenerator) -> Source:
     """The clips that `growreel sample` would make, before they are rounded to bytes."""
 
-    def clips(latents: torch.Tensor, truncation: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = loaded.generator(latents, loaded.position.stage, loaded.position.alpha, truncation.item())
+    def clips(latents: torch.Tensor, truncation: torch.Tensor, *classes: torch.Tensor) -> torch.Tensor:
+        how = (loaded.position.stage, loaded.position.alpha, truncation.item(), None)
+        made: torch.Tensor = loaded.generator(latents, *how, *classes)
         return made.clamp(-1, 1)
 
     return clips
@@ -97,11 +102,12 @@ def _source(loaded: LoadedGenerator) -> Source:
 
 def _check(run: Run, source: Source, loaded: LoadedGenerator, out: Path) -> None:
     """Compare the clips of some seeds, together and one alone, with two truncations. Raises GrowreelError if they differ."""
-    latents = latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim)
-    for some, truncation in ((latents, 1.0), (latents[:1], 0.5)):
+    latents, _, *classes = _examples(loaded)
+    for clips, truncation in ((len(latents), 1.0), (1, 0.5)):
+        given = (latents[:clips], torch.tensor([truncation]), *(each[:clips] for each in classes))
         with torch.no_grad():
-            expected = source(torch.from_numpy(some), torch.tensor([truncation])).numpy()
-        error = float(np.abs(run(some, np.array([truncation], np.float32)) - expected).max())
+            expected = source(*given).numpy()
+        error = float(np.abs(run(*(each.numpy() for each in given)) - expected).max())
         if not error <= LARGEST_ERROR:
             raise GrowreelError(
                 f"--out {out}: exported clips differ from the source's by up to {error:.2g}, allowed is {LARGEST_ERROR:g}; nothing "
@@ -109,8 +115,17 @@ def _check(run: Run, source: Source, loaded: LoadedGenerator, out: Path) -> None
             )
 
 
-def _examples(loaded: LoadedGenerator) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim)), torch.ones(1)
+def _examples(loaded: LoadedGenerator) -> tuple[torch.Tensor, ...]:
+    """Latents, truncation and, of a conditional generator, classes of the seeds that are checked."""
+    latents = torch.from_numpy(latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim))
+    classes = class_numbers(loaded, CHECKED_SEEDS, None)
+    return latents, torch.ones(1), *(() if classes is None else (classes,))
+
+
+def _shapes(loaded: LoadedGenerator) -> dict[str, Any]:
+    """Of the inputs by name, along which axis they may be of any length."""
+    clips = {0: torch.export.Dim("clips")}
+    return {"latents": clips, "truncation": None, **({"classes": clips} if loaded.classes else {})}
 
 
 def onnx_model(loaded: LoadedGenerator, facts: dict[str, str], *, half: bool = False) -> bytes:
@@ -139,12 +154,13 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str],
         raise GrowreelError(f"--format onnx: {error.name} is not installed; pip install 'growreel[onnx]'") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter calls what PyTorch has deprecated
+        warnings.filterwarnings("ignore", "# The axis name: clips will not be used", UserWarning)  # once is enough: classes are as many
         program = torch.onnx.export(
             plain,
             _examples(loaded),
             dynamo=True,
-            dynamic_shapes={"latents": {0: torch.export.Dim("clips")}, "truncation": None},
-            input_names=["latents", "truncation"],
+            dynamic_shapes=_shapes(loaded),
+            input_names=list(_shapes(loaded)),
             output_names=["clips"],
             verbose=False,
         )
@@ -158,8 +174,8 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str],
     packed: bytes = proto.SerializeToString()
     session = onnxruntime.InferenceSession(packed, providers=["CPUExecutionProvider"])
 
-    def run(latents: NDArray[np.float32], truncation: NDArray[np.float32]) -> NDArray[np.float32]:
-        clips: NDArray[np.float32] = session.run(["clips"], {"latents": latents, "truncation": truncation})[0]
+    def run(*given: NDArray[Any]) -> NDArray[np.float32]:
+        clips: NDArray[np.float32] = session.run(["clips"], dict(zip(_shapes(loaded), given, strict=True)))[0]
         return clips
 
     return packed, run
@@ -189,7 +205,7 @@ def half_weights(proto: Any, onnx: Any) -> None:
 
 
 def _pt2(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) -> tuple[bytes, Run]:
-    program = torch.export.export(plain, _examples(loaded), dynamic_shapes={"latents": {0: torch.export.Dim("clips")}, "truncation": None})
+    program = torch.export.export(plain, _examples(loaded), dynamic_shapes=_shapes(loaded))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names the folders in which this program is installed
     stream = io.BytesIO()
@@ -198,9 +214,9 @@ def _pt2(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) 
     packed = stream.getvalue()
     module = torch.export.load(io.BytesIO(packed)).module()
 
-    def run(latents: NDArray[np.float32], truncation: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(*given: NDArray[Any]) -> NDArray[np.float32]:
         with torch.no_grad():
-            clips: NDArray[np.float32] = module(torch.from_numpy(latents), torch.from_numpy(truncation)).numpy()
+            clips: NDArray[np.float32] = module(*map(torch.from_numpy, given)).numpy()
         return clips
 
     return packed, run

@@ -84,9 +84,13 @@ class PlainGenerator(nn.Module):
         position: stage and alpha.
     """
 
+    embedding: Tensor | None
+
     @torch.no_grad()
     def __init__(self, generator: Generator, position: Position) -> None:
         super().__init__()
+        embedding = None if generator.embedding is None else pixel_norm(generator.embedding.weight)
+        self.register_buffer("embedding", embedding)
         self.dense = _Dense(generator.dense)
         mapping = generator.mapping.layers if isinstance(generator, ModulatedGenerator) else ()
         self.mapping = nn.ModuleList(_Dense(layer) for layer in mapping)
@@ -102,9 +106,14 @@ class PlainGenerator(nn.Module):
             self.old_rgb = PlainLayer(generator.to_rgb[str(sizes[-2])], resampling)
             self.scale = generator.plan.scale(position.stage)
 
-    def forward(self, latents: Tensor, truncation: Tensor) -> Tensor:
-        """Clips [n, c, t, h, w] in -1 to 1 of latents [n, d], standard normal; truncation [1] as in `Generator.forward`."""
+    def forward(self, latents: Tensor, truncation: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Clips [n, c, t, h, w] in -1 to 1 of latents [n, d], standard normal; truncation [1], and of a conditional generator classes [n],
+        as in `Generator.forward`.
+        """
         latents = pixel_norm(latents) * truncation
+        if self.embedding is not None:
+            assert classes is not None, "a conditional generator must be told the classes"
+            latents = torch.cat([latents, F.embedding(classes, self.embedding)], dim=1)
         style = latents
         for layer in self.mapping:
             style = F.leaky_relu(layer(style), LEAKY_SLOPE)

@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 
-def build_loss(config: LossConfig, feature_dim: int) -> AdversarialLoss:
-    """The loss that the configuration names, with a fresh head for features [n, feature_dim]."""
+def build_loss(config: LossConfig, feature_dim: int, classes: int = 0) -> AdversarialLoss:
+    """The loss that the configuration names, with a fresh head for features [n, feature_dim] of clips of so many classes, 0 for none."""
     match config.name:
         case "swgan":
-            return SlicedWassersteinLoss(feature_dim, **dataclasses.asdict(config.swgan))
+            return SlicedWassersteinLoss(feature_dim, **dataclasses.asdict(config.swgan), classes=classes)
         case "wgan-gp":
-            return WassersteinGPLoss(feature_dim, **dataclasses.asdict(config.wgan_gp))
+            return WassersteinGPLoss(feature_dim, **dataclasses.asdict(config.wgan_gp), classes=classes)
         case "relativistic":
-            return RelativisticLoss(feature_dim, **dataclasses.asdict(config.relativistic))
+            return RelativisticLoss(feature_dim, **dataclasses.asdict(config.relativistic), classes=classes)
         case "san":
-            return SlicingAdversarialLoss(feature_dim, **dataclasses.asdict(config.san))
+            return SlicingAdversarialLoss(feature_dim, **dataclasses.asdict(config.san), classes=classes)

@@ -32,12 +32,15 @@ class Batch:
         real, fake: clips [n, c, t, h, w] in -1 to 1; `fake` carries no gradient.
         mix: [n] uniform in 0 to 1, where on the line from real to fake the gradient penalty looks.
         feature_mix: [n] uniform in 0 to 1, the same for penalties on features.
+        classes: numbers [n], int64: clip i is of class i whether real or fake, so every line from a real to a fake clip stays in its class.
+            None where the model has no classes.
     """
 
     real: Tensor
     fake: Tensor
     mix: Tensor
     feature_mix: Tensor
+    classes: Tensor | None = None
 
 
 class Term(NamedTuple):
@@ -59,8 +62,11 @@ class AdversarialLoss(nn.Module, ABC):
     generator_compares = False
 
     @abstractmethod
-    def critic(self, features: Tensor) -> Tensor:
-        """Return scores [n] of features [n, d]. Which sign means 'real' is the loss's own affair."""
+    def critic(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return scores [n] of features [n, d], as clips of `classes` [n] if the head has classes.
+
+        Which sign means 'real' is the loss's own affair.
+        """
 
     def penalty_clips(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the minibatches [n, c, t, h, w] at which the gradient penalty looks: here, one on the lines from real to fake clips."""
@@ -78,8 +84,11 @@ class AdversarialLoss(nn.Module, ABC):
         """Return all of the discriminator's loss but the gradient penalty; real and fake clips pass as one batch."""
 
     @abstractmethod
-    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
-        """Return the generator's loss from the features [n, d] of its clips, and of real ones (no gradient) if `generator_compares`."""
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None, classes: Tensor | None = None) -> Tensor:
+        """Return the generator's loss from the features [n, d] of its clips, and of real ones (no gradient) if `generator_compares`.
+
+        Both are of the same classes [n].
+        """
 
     def project_gradients(self) -> None:
         """Keep the gradients of constrained parameters tangential. It is called between backward and the optimiser's step."""
@@ -88,21 +97,47 @@ class AdversarialLoss(nn.Module, ABC):
         """Bring constrained parameters back to where they belong. It is called after the optimiser's step."""
 
 
-class ScalarLoss(AdversarialLoss):
-    """A loss with one scalar head, high on real clips."""
+class ClassProjection(nn.Module):
+    """The part of a critic that knows the class: scale <v_class, f> for features f [n, d], with a vector v for each class.
 
-    def __init__(self, feature_dim: int) -> None:
+    Miyato & Koyama 2018 (arXiv 1802.05637, eq. 3-5): the log ratio of the densities of real and generated pairs (x, y) is one of x alone,
+    which is what the rest of the head approximates, plus one of y given x, which is linear in the features if a softmax of them tells
+    classes apart. It says whether a clip of this class should have more or less of a feature; without it, or were it a plain bias of
+    the class, a generator that swaps two classes would never be found out.
+    """
+
+    def __init__(self, feature_dim: int, classes: int, scale: float) -> None:
+        super().__init__()
+        self.embedding, self.scale = nn.Embedding(classes, feature_dim), scale
+
+    def forward(self, features: Tensor, classes: Tensor | None) -> Tensor:
+        """Return [n] for features [n, d] and classes [n]."""
+        assert classes is not None, "the head of a conditional model must be told the classes"
+        result: Tensor = (self.embedding(classes) * features).sum(dim=1) * self.scale
+        return result
+
+
+class ScalarLoss(AdversarialLoss):
+    """A loss with one scalar head, high on real clips. With classes it is that of the projection discriminator: <w + v_class, f> + b."""
+
+    def __init__(self, feature_dim: int, classes: int = 0) -> None:
         super().__init__()
         self.head = EqualizedLinear(feature_dim, 1, gain=1)
+        self.projection = ClassProjection(feature_dim, classes, scale=feature_dim**-0.5) if classes else None
 
-    def critic(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.head(features)
-        return scores.squeeze(1)
+    def critic(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
+        scores: Tensor = self.head(features).squeeze(1)
+        return scores if self.projection is None else scores + self.projection(features, classes)
 
     def scores(self, discriminate: Discriminate, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the scores of real and of fake clips, [n] each, which pass as one batch."""
-        real, fake = self.critic(discriminate(torch.cat([batch.real, batch.fake]), parts=2)).chunk(2)
+        real, fake = self.critic(discriminate(torch.cat([batch.real, batch.fake]), parts=2), repeated(batch.classes, 2)).chunk(2)
         return real, fake
+
+
+def repeated(classes: Tensor | None, times: int) -> Tensor | None:
+    """Return the classes of so many minibatches one after the other; None for None."""
+    return None if classes is None else classes.repeat(times)
 
 
 def half_squared_norm(gradient: Tensor, clips: int) -> Tensor:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term
+from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, repeated
 from growreel.models.functions import input_gradients_only
 
 
@@ -30,7 +30,7 @@ def gradient_penalty(
     minibatches = loss.penalty_clips(batch)
     clips = torch.cat(minibatches).requires_grad_()
     with input_gradients_only():
-        scores = loss.critic(discriminate(clips, parts=len(minibatches), penalty=True))
+        scores = loss.critic(discriminate(clips, parts=len(minibatches), penalty=True), repeated(batch.classes, len(minibatches)))
         (gradient,) = torch.autograd.grad(scores.sum(), clips, create_graph=True)
     penalty = loss.slope_penalty(gradient / math.sqrt(voxel_ratio), batch.mix)
     return Term(weight * penalty, {"gradient_penalty": penalty.detach()})

@@ -18,12 +18,13 @@ class RelativisticLoss(ScalarLoss):
     Args:
         feature_dim: width of the discriminator's features.
         gradient_weight: gamma, of half the squared gradients at real (R1) and at generated clips (R2).
+        classes: how many; a clip is paired with one of its class. 0 for none.
     """
 
     generator_compares = True
 
-    def __init__(self, feature_dim: int, *, gradient_weight: float = 1.0) -> None:
-        super().__init__(feature_dim)
+    def __init__(self, feature_dim: int, *, gradient_weight: float = 1.0, classes: int = 0) -> None:
+        super().__init__(feature_dim, classes)
         self.gradient_weight = gradient_weight
 
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
@@ -38,6 +39,6 @@ class RelativisticLoss(ScalarLoss):
         """R1 + R2: half the mean of ||grad D||^2 over real clips, plus the same over generated ones."""
         return half_squared_norm(gradient, len(mix))
 
-    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None, classes: Tensor | None = None) -> Tensor:
         assert real_features is not None
-        return F.softplus(self.critic(real_features) - self.critic(fake_features)).mean()
+        return F.softplus(self.critic(real_features, classes) - self.critic(fake_features, classes)).mean()

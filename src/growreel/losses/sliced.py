@@ -5,6 +5,13 @@
     L_G = mean S(G(z))
 
 The columns of the orthogonal matrices W are the directions of the slices; every slice has a 1-D function of its own.
+
+With classes y, S(x, y) = S(x) + mean_j v_yj E(x)_j: what makes a clip real whatever its class, and the projection that tells whether it
+is one of its class (`losses.base.ClassProjection`). The new term is a slice, too: along v_y / |v_y|, with a straight line as 1-D
+function, which compares the means of real and generated clips of that class. As W is orthogonal and has all d directions, v_y E(x) =
+sum_i (W^T v_y)_i p_i: a projection of the features for each class is the same as one more slope, for each class, in every slice's
+function. It is kept on the features, so that turning W turns no class; it is left out of FP, which draws all slopes to one value and
+would take back what tells classes apart; GP, at clips between real and generated ones of the same class, bounds it with all the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, interpolate
+from growreel.losses.base import AdversarialLoss, Batch, ClassProjection, Discriminate, Term, interpolate
 from growreel.models.functions import LEAKY_SLOPE, leaky_relu
 
 FeaturePenalty = Literal["released", "slope", "none"]
@@ -63,6 +70,7 @@ class SlicedWassersteinLoss(AdversarialLoss):
             `none`.
         feature_weight: weight of FP (paper: 10).
         feature_target: None takes the form's own: 0.01 for `released`, 1 for `slope`.
+        classes: how many, 0 for none.
     """
 
     def __init__(
@@ -74,21 +82,24 @@ class SlicedWassersteinLoss(AdversarialLoss):
         feature_penalty: FeaturePenalty = "released",
         feature_weight: float = 10.0,
         feature_target: float | None = None,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         self.swd = SWDBlock(feature_dim, matrices)
+        self.projection = ClassProjection(feature_dim, classes, scale=1 / feature_dim) if classes else None
         self.gradient_weight, self.feature_weight = gradient_weight, feature_weight
         self.feature_penalty_form = feature_penalty
         default_target = 0.01 if feature_penalty == "released" else 1.0
         self.feature_target = default_target if feature_target is None else feature_target
 
-    def critic(self, features: Tensor) -> Tensor:
+    def critic(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
         values: Tensor = self.swd(features)[0]
-        return values.mean(dim=1)
+        scores = values.mean(dim=1)
+        return scores if self.projection is None else scores + self.projection(features, classes)
 
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
         real_features, fake_features = discriminate(torch.cat([batch.real, batch.fake]), parts=2).chunk(2)
-        critic_real, critic_fake = self.critic(real_features).mean(), self.critic(fake_features).mean()
+        critic_real, critic_fake = (self.critic(each, batch.classes).mean() for each in (real_features, fake_features))
         loss = critic_real - critic_fake
         stats = {"critic_real": critic_real.detach(), "critic_fake": critic_fake.detach()}
         if self.feature_penalty_form != "none":
@@ -97,8 +108,8 @@ class SlicedWassersteinLoss(AdversarialLoss):
             stats["feature_penalty"] = feature_penalty.detach()
         return Term(loss, stats)
 
-    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
-        return self.critic(fake_features).mean()
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None, classes: Tensor | None = None) -> Tensor:
+        return self.critic(fake_features, classes).mean()
 
     def slope_penalty(self, gradient: Tensor, mix: Tensor) -> Tensor:
         """Mean over clips of ||(1 - t) grad S(xhat)||^2 at the mixed clips xhat = (1 - t) real + t fake."""

@@ -19,12 +19,19 @@ class WassersteinGPLoss(ScalarLoss):
         gradient_weight: weight of the gradient penalty.
         gradient_target: the norm that the gradient is drawn to.
         drift_weight: weight of mean D(real)^2, which keeps scores near zero.
+        classes: how many, 0 for none.
     """
 
     def __init__(
-        self, feature_dim: int, *, gradient_weight: float = 10.0, gradient_target: float = 1.0, drift_weight: float = 0.001
+        self,
+        feature_dim: int,
+        *,
+        gradient_weight: float = 10.0,
+        gradient_target: float = 1.0,
+        drift_weight: float = 0.001,
+        classes: int = 0,
     ) -> None:
-        super().__init__(feature_dim)
+        super().__init__(feature_dim, classes)
         self.gradient_weight, self.gradient_target, self.drift_weight = gradient_weight, gradient_target, drift_weight
 
     def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
@@ -39,5 +46,5 @@ class WassersteinGPLoss(ScalarLoss):
         norms = (gradient.square().sum(dim=(1, 2, 3, 4)) + 1e-12).sqrt()  # the small term keeps the root's slope finite at 0
         return (norms - self.gradient_target).square().mean()
 
-    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None) -> Tensor:
-        return -self.critic(fake_features).mean()
+    def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None, classes: Tensor | None = None) -> Tensor:
+        return -self.critic(fake_features, classes).mean()

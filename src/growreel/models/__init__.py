@@ -11,7 +11,7 @@ __all__ = ["Discriminator", "Generator", "ModulatedGenerator", "build_discrimina
 
 
 def build_generator(config: Config) -> Generator:
-    """A generator with fresh weights; `network.image_channels` must be resolved (1 or 3)."""
+    """A generator with fresh weights; `network.image_channels` must be resolved (1 or 3), and of a conditional one `network.classes`."""
     network = config.network
     assert network.image_channels is not None
     kind = ModulatedGenerator if network.generator == "modulated" else Generator
@@ -22,6 +22,7 @@ def build_generator(config: Config) -> Generator:
         latent_dim=network.latent_dim,
         image_channels=network.image_channels,
         resampling=network.resampling,
+        classes=len(network.classes),
     )
 
 

@@ -30,6 +30,7 @@ def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
         "plan": list(map(str, generator.plan.sizes)),
         "loss": config.loss.name,
         "latent_dim": config.network.latent_dim,
+        "classes": list(model.classes),
         "parameters": sum(parameter.numel() for parameter in generator.parameters()),
         "license": model.license,
         "bytes": path.stat().st_size,

@@ -64,6 +64,37 @@ class LoadedGenerator:
     def size(self) -> Size:
         return self.generator.plan.sizes[self.position.stage]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of what it makes, if it was trained with --conditional, in the order of their numbers."""
+        return self.config.network.classes
+
+    def chosen_classes(self, wanted: str | Sequence[str] | None) -> tuple[str, ...] | None:
+        """Return the names of the classes that are asked for, in that order; None of a model without classes.
+
+        Args:
+            wanted: names, or one text of names with commas between; `all` or None for all of the model's.
+
+        Raises:
+            GrowreelError: the model has no classes, or not these.
+        """
+        if not self.classes:
+            if wanted is None:
+                return None
+            raise GrowreelError(
+                f"--classes {_listed(wanted)}: this model has no classes (train --conditional learns them); leave the flag out"
+            )
+        if wanted is None or wanted == "all":
+            return self.classes
+        names = (wanted,) if wanted in self.classes else wanted.split(",") if isinstance(wanted, str) else wanted
+        names = tuple(name if name in self.classes else name.strip() for name in names)
+        if not names or (unknown := [name for name in names if name not in self.classes]):
+            raise GrowreelError(
+                f"--classes {_listed(wanted)}: {plain(unknown[0]) if names else 'names'} is no class of this model; it has "
+                f"{plain(', '.join(self.classes), 1000)}"
+            )
+        return names
+
 
 def save_model(
     path: Path,
@@ -214,6 +245,10 @@ def _check_network(path: Path, config: Config, header: ModelHeader) -> None:
             f"{path}: its weights do not fit its own configuration ({plain(name)}: {_axes(shapes.get(name))} in the file, "
             f"{_axes(expected.get(name))} as configured); give another model file"
         )
+
+
+def _listed(names: str | Sequence[str]) -> str:
+    return plain(names if isinstance(names, str) else ",".join(names))
 
 
 def _axes(shape: tuple[int, ...] | None) -> str:

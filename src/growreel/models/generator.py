@@ -1,4 +1,8 @@
-"""The generator: a latent vector in, a clip out, at any stage of the growth plan (table "Networks" of the released code)."""
+"""The generator: a latent vector in, a clip out, at any stage of the growth plan (table "Networks" of the released code).
+
+A generator of several classes is given, beside the latent, a vector that it learns for each class, as long as the latent and normalised
+as it is (as StyleGAN2-ADA does, arXiv 2006.06676; the paper has no classes).
+"""
 
 from __future__ import annotations
 
@@ -47,19 +51,37 @@ class Generator(nn.Module):
         latent_dim: int,
         image_channels: int,
         resampling: Resampling = "box",
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        self.plan, self.latent_dim, self.resampling = plan, latent_dim, resampling
+        self.plan, self.latent_dim, self.resampling, self.classes = plan, latent_dim, resampling, classes
         self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
         # The small gain keeps the first activations at the scale that pixel norm brings everywhere else (Karras et al. 2017).
-        self.dense = EqualizedLinear(latent_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
+        # Drawn first or not at all: the weights of a generator without classes do not depend on whether there could be some.
+        self.embedding = nn.Embedding(classes, latent_dim) if classes else None
+        self.dense = EqualizedLinear(self.input_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
         self.first = self._first(widths[0])
         self.blocks = nn.ModuleDict({str(sizes[i]): self._block(widths[i - 1], widths[i], plan.scale(i)) for i in range(1, len(sizes))})
         self.to_rgb = nn.ModuleDict(
             {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
         )
+
+    @property
+    def input_dim(self) -> int:
+        """Numbers that the dense layer is given: the latent, and beside it as many of the class where there are classes."""
+        return 2 * self.latent_dim if self.classes else self.latent_dim
+
+    def joined(self, latents: Tensor, truncation: float, classes: Tensor | None) -> Tensor:
+        """Return what the dense layer is given, [n, input_dim]: normalised latents [n, latent_dim] times `truncation`, and the normalised
+        embeddings of classes [n], which truncation leaves as they are. Without classes, latents alone.
+        """
+        latents = pixel_norm(latents.to(self.dense.weight.dtype)) * truncation
+        if self.embedding is None:
+            return latents
+        assert classes is not None, "a conditional generator must be told the classes"
+        return torch.cat([latents, pixel_norm(self.embedding(classes))], dim=1)
 
     def _first(self, channels: int) -> nn.Module:
         return EqualizedConv3d(channels, channels)
@@ -67,8 +89,8 @@ class Generator(nn.Module):
     def _block(self, in_channels: int, out_channels: int, scale: Size) -> nn.Module:
         return GeneratorBlock(in_channels, out_channels, scale, self.resampling)
 
-    def _styles(self, latents: Tensor) -> tuple[Tensor, ...]:
-        """What every convolution is told beside its input, made of the normalised latents; here nothing."""
+    def _styles(self, given: Tensor) -> tuple[Tensor, ...]:
+        """What every convolution is told beside its input, made of what the dense layer is given; here nothing."""
         return ()
 
     def _activate(self, x_NCTHW: Tensor) -> Tensor:
@@ -76,7 +98,13 @@ class Generator(nn.Module):
         return leaky_pixel_norm_(x_NCTHW)
 
     def forward(
-        self, latents: Tensor, stage: int, alpha: float | Tensor = 1.0, truncation: float = 1.0, dtype: torch.dtype | None = None
+        self,
+        latents: Tensor,
+        stage: int,
+        alpha: float | Tensor = 1.0,
+        truncation: float = 1.0,
+        dtype: torch.dtype | None = None,
+        classes: Tensor | None = None,
     ) -> Tensor:
         """Return clips of stage `stage`, made from latents.
 
@@ -87,16 +115,17 @@ class Generator(nn.Module):
             truncation: the normalised latent is multiplied by it. 1 is the distribution that was trained; towards 0 the
                 dense layer gives its mean over all latents: fewer surprises, less variety.
             dtype: of all arithmetic after the first convolution; None is that of the weights.
+            classes: numbers [n], int64, of what is to be made; only, and always, where the generator has classes.
 
         Returns:
             [n, c, t, h, w] of that dtype, about -1 to 1, not clamped.
         """
         sizes = [str(size) for size in self.plan.sizes]
-        latents = pixel_norm(latents.to(self.dense.weight.dtype)) * truncation
-        styles = self._styles(latents)
-        x = self.dense(latents).unflatten(1, (-1, *self.plan.sizes[0]))
+        given = self.joined(latents, truncation, classes)
+        styles = self._styles(given)
+        x = self.dense(given).unflatten(1, (-1, *self.plan.sizes[0]))
         x = self._activate(x.clone(memory_format=torch.channels_last_3d))
-        x = self._activate(self.first(x, *styles)).to(dtype or latents.dtype)
+        x = self._activate(self.first(x, *styles)).to(dtype or given.dtype)
         previous = x
         for i in range(1, stage + 1):
             previous = x

@@ -30,11 +30,11 @@ PLANE_GAIN = 0.5
 
 
 class Mapping(nn.Module):
-    """Normalised latents [n, d] -> styles [n, d]: two dense layers that learn slowly."""
+    """Normalised latents, and classes if there are any, [n, given] -> styles [n, d]: two dense layers that learn slowly."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, given: int, dim: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EqualizedLinear(dim, dim, rate=MAPPING_RATE) for _ in range(2))
+        self.layers = nn.ModuleList(EqualizedLinear(width, dim, rate=MAPPING_RATE) for width in (given, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -108,6 +108,7 @@ class ModulatedGenerator(Generator):
         latent_dim: int,
         image_channels: int,
         resampling: Resampling = "box",
+        classes: int = 0,
     ) -> None:
         super().__init__(
             plan,
@@ -116,8 +117,9 @@ class ModulatedGenerator(Generator):
             latent_dim=latent_dim,
             image_channels=image_channels,
             resampling=resampling,
+            classes=classes,
         )
-        self.mapping = Mapping(latent_dim)
+        self.mapping = Mapping(self.input_dim, latent_dim)
 
     def _first(self, channels: int) -> nn.Module:
         return ModulatedConv3d(channels, channels, self.latent_dim)
@@ -125,8 +127,8 @@ class ModulatedGenerator(Generator):
     def _block(self, in_channels: int, out_channels: int, scale: Size) -> nn.Module:
         return ModulatedBlock(in_channels, out_channels, self.latent_dim, scale, self.resampling)
 
-    def _styles(self, latents: Tensor) -> tuple[Tensor, ...]:
-        return (self.mapping(latents),)
+    def _styles(self, given: Tensor) -> tuple[Tensor, ...]:
+        return (self.mapping(given),)
 
     def _activate(self, x_NCTHW: Tensor) -> Tensor:
         return leaky_relu_(x_NCTHW)

@@ -11,21 +11,28 @@ from torch import Tensor
 
 from growreel.models.functions import leaky_pixel_norm_
 from growreel.models.generator import Generator, GeneratorBlock
-from growreel.models.layers import blend, pixel_norm, upsample
+from growreel.models.layers import blend, upsample
 
 Window = tuple[int, int]
 """First frame, and the one after the last."""
 
 
 def frames_of_clips(
-    generator: Generator, latents: Tensor, stage: int, alpha: float, truncation: float, dtype: torch.dtype | None, frames: range
+    generator: Generator,
+    latents: Tensor,
+    stage: int,
+    alpha: float,
+    truncation: float,
+    dtype: torch.dtype | None,
+    frames: range,
+    classes: Tensor | None = None,
 ) -> Tensor:
     """Frames [n, c, len(frames), h, w] of the clips that `Generator.forward` makes of the same arguments, but for rounding.
 
     A generator of another kind makes the whole clip.
     """
     if type(generator) is not Generator or not all(type(block) is GeneratorBlock for block in generator.blocks.values()):
-        whole: Tensor = generator(latents, stage, alpha, truncation, dtype)
+        whole: Tensor = generator(latents, stage, alpha, truncation, dtype, classes)
         return whole[:, :, frames.start : frames.stop]
     sizes, wanted = generator.plan.sizes, (frames.start, frames.stop)
     outputs = [wanted]  # what is needed of each stage, the last first
@@ -33,10 +40,10 @@ def frames_of_clips(
         outputs.append(_input(_before_conv1(outputs[-1], sizes[i].t), generator, i))
     outputs.reverse()
 
-    latents = latents.to(generator.dense.weight.dtype)
-    x = generator.dense(pixel_norm(latents) * truncation).unflatten(1, (-1, *sizes[0]))
+    given = generator.joined(latents, truncation, classes)
+    x = generator.dense(given).unflatten(1, (-1, *sizes[0]))
     x = leaky_pixel_norm_(x.clone(memory_format=torch.channels_last_3d))
-    x = leaky_pixel_norm_(generator.first(x)).to(dtype or latents.dtype)
+    x = leaky_pixel_norm_(generator.first(x)).to(dtype or given.dtype)
     x = _cut(x, outputs[0], 0)
     previous = x
     for i in range(1, stage + 1):

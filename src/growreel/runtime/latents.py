@@ -41,6 +41,15 @@ def parse_place(text: str) -> Place:
     return int(match[1]) if match[2] is None else Mix(int(match[1]), int(match[2]), float(match[3]))
 
 
+def classes_of_places(places: Sequence[Place], among: Sequence[int]) -> NDArray[np.int64]:
+    """Return the class of each place, [n], of the classes `among` that are asked for: seed s has number s modulo how many they are.
+
+    So consecutive seeds take the classes in turn, and the class of a seed does not depend on which other seeds are asked for. A mix has
+    that of its first seed.
+    """
+    return np.array([among[(place.seed if isinstance(place, Mix) else place) % len(among)] for place in places], np.int64)
+
+
 def latents_of_places(places: Sequence[Place], latent_dim: int) -> NDArray[np.float32]:
     """Latents [n, latent_dim]; row k depends on places[k] alone. A share of 0 or 1 is that seed's own latent, to the bit."""
     return np.stack([_latent(place, latent_dim) for place in places])

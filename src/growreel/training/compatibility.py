@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from growreel.config import Config, changed_settings, idle_settings
+from growreel.config import Config, NetworkConfig, changed_settings, idle_settings
+from growreel.data.classes import class_names
 from growreel.data.record import DataRecord
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
@@ -55,6 +56,25 @@ def check_plan(plan: GrowthPlan, store: ClipStore) -> None:
             )
         if stage.microbatch is not None and stage.microbatch < share and share % stage.microbatch:
             raise GrowreelError(f"stage {stage.size}: microbatch {stage.microbatch} does not divide the {share} clips of each process")
+
+
+def of_store(network: NetworkConfig, store: ClipStore) -> NetworkConfig:
+    """Return the networks' settings with what the store decides: the colours of clips, and for a conditional model the classes.
+
+    Raises GrowreelError if other ones are asked for, or if the store's labels are no classes (`data.classes.class_names`).
+    """
+    if network.image_channels not in (None, store.channels):
+        raise GrowreelError(
+            f"--network.image_channels {network.image_channels}: the store {store.path} has {store.channels}; leave the flag out or "
+            "prepare it anew"
+        )
+    classes = class_names(store) if network.conditional else ()
+    if network.classes not in ((), classes):
+        raise GrowreelError(
+            f"--network.classes {','.join(network.classes)}: the store {store.path} has {','.join(classes)}; give that store whose labels "
+            "these are, or leave the classes out to train a model of its own"
+        )
+    return dataclasses.replace(network, image_channels=store.channels, classes=classes)
 
 
 def check_settings(run: Path, before: Config, now: Config, allowed: bool) -> None:
@@ -119,6 +139,6 @@ def _shapes(config: Config) -> dict[str, str]:
         modules = {
             "generator": build_generator(config),
             "discriminator": build_discriminator(config),
-            "loss": build_loss(config.loss, config.network.feature_dim),
+            "loss": build_loss(config.loss, config.network.feature_dim, len(config.network.classes)),
         }
     return {f"{part} {key}": "x".join(map(str, v.shape)) for part, module in modules.items() for key, v in module.state_dict().items()}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from growreel.config import Config
+from growreel.data.classes import class_numbers, in_proportion
+from growreel.data.split import clips_of
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.evaluation.clips import StoreClips, choose_real
@@ -30,6 +33,7 @@ class StageEvaluation:
         self.time_reduction = config.growth.time_reduction
         self.interval, self.channels = config.training.eval_interval or 0, store.channels
         self.real_count = min(self.training.eval_clips, len(store))
+        self._classes = self._classes_to_make(config.network.classes) if config.network.classes else None
         self._size: Size | None = None
         self._metrics: list[Metric] = []
         self._left_out: dict[str, str] = {}
@@ -43,7 +47,7 @@ class StageEvaluation:
     def __call__(self, generator: Generator, position: Position) -> dict[str, Any]:
         """The line for stats.jsonl: `metrics` by name, `left_out` with reasons (a stage may have too few frames), `seconds`."""
         started = time.perf_counter()
-        clips = GeneratedClips(generator, position, self.channels, self.training.eval_clips)
+        clips = GeneratedClips(generator, position, self.channels, self.training.eval_clips, classes=self._classes)
         with tempfile.TemporaryDirectory() as folder:
             if clips.size != self._size:
                 self._enter(clips.size, Path(folder))
@@ -68,6 +72,11 @@ class StageEvaluation:
         chosen = choose_real(clips, self.real_count, self.training.seed)
         rows = collect(clips, chosen, extractors_of(self._metrics), folder, what="real clips")
         self._real = {name: array.copy() for name, array in rows.items()}  # out of the file, which goes
+
+    def _classes_to_make(self, names: Sequence[str]) -> list[int]:
+        """In the proportions of the real clips that are looked at."""
+        numbers = class_numbers(self.store, names)[clips_of(self.store, "training")]
+        return in_proportion(numbers[choose_real(numbers, self.real_count, self.training.seed)], self.training.eval_clips)
 
     def _setting(self, size: Size) -> Setting:
         return Setting(size, self.channels, self.real_count, PROTOCOLS["growreel"], device=self.device, seed=self.training.seed)

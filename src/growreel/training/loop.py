@@ -98,7 +98,7 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(distributed.process_group(device, config.training.watchdog_seconds))
         store, run = stack.enter_context(ClipStore.open(store_path)), RunFolder(run_path)
-        config = resolve_config(config, store.channels, store_path, device, run)
+        config = resolve_config(config, store, device, run)
         check_plan(config.growth.plan(), store)
         times, said = None, ""
         if hours is not None:
@@ -108,7 +108,7 @@ def train(
         state = TrainingState(config, device)
         if distributed.rank() == 0:
             allowed = {"allow_config_change": allow_config_change, "allow_data_change": allow_data_change}
-            stack.enter_context(run.open(config, DataRecord.of(store), store_path, **allowed))
+            stack.enter_context(run.open(config, DataRecord.of(store, labelled=config.network.conditional), store_path, **allowed))
         distributed.barrier()
         batches = ClipBatches(
             store,
@@ -118,6 +118,7 @@ def train(
             time_reduction=plan.time_reduction,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
+            classes=config.network.classes,
         )
         stack.callback(batches.close)
         stack.enter_context(use_arithmetic(training_arithmetic(config.training), fastest=True))
@@ -152,7 +153,8 @@ class _Loop:
         with self.progress, catch_signals() as caught:
             resumed = self._load()
             if self.is_first:
-                self.run.record(self.config, DataRecord.of(self.store), self.store, self.state.clips_shown)
+                record = DataRecord.of(self.store, labelled=self.config.network.conditional)
+                self.run.record(self.config, record, self.store, self.state.clips_shown)
             if resumed:
                 self.progress.say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
@@ -280,7 +282,8 @@ class _Loop:
             return
         seeds, shown = range(self.training.sample_count), self.state.clips_shown
         clips = clips_of_seeds(self.state.generator if raw else self.state.ema, self.state.position, seeds)
-        recipe = None if raw else recipe_in_training(self.state.plan, shown, seeds, self._fps())  # no model file will have these weights
+        classes = self.config.network.classes
+        recipe = None if raw else recipe_in_training(self.state.plan, shown, seeds, self._fps(), classes)  # no model file will be of `raw`
         write_samples(self._sample_file(raw), clips, seeds, fps=self._fps(), recipe=recipe)
 
     def _sample_file(self, raw: bool = False) -> Path:

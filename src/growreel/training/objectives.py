@@ -29,6 +29,7 @@ class Inputs(NamedTuple):
         latents: [n, d] standard normal.
         mix, feature_mix: [n] as in `losses.Batch`; None for the generator.
         augment_real, augment_fake: what the discriminator sees of clips; None for no change.
+        classes: [n] int64, of the real clip and of the one that is made of the latent; None for a model without classes.
         alpha: weight of the newest block. A tensor is not looked at by the host, so one recorded step serves a whole fade.
     """
 
@@ -38,6 +39,7 @@ class Inputs(NamedTuple):
     feature_mix: Tensor | None
     augment_real: Augmentation | None
     augment_fake: Augmentation | None
+    classes: Tensor | None
     alpha: float | Tensor
 
     def part(self, clips: slice) -> Inputs:
@@ -117,9 +119,10 @@ class DiscriminatorObjective(Objective):
         """The gradient penalty first, which needs most memory; then all the rest. Real and generated clips pass as one batch."""
         assert inputs.mix is not None and inputs.feature_mix is not None
         with torch.no_grad():
-            fake = self.generator(inputs.latents, self.stage, inputs.alpha, dtype=self.dtype).to(inputs.real.dtype)
+            fake = self.generator(inputs.latents, self.stage, inputs.alpha, dtype=self.dtype, classes=inputs.classes)
+            fake = fake.to(inputs.real.dtype)
         real, fake = augmented(inputs.real, inputs.augment_real), augmented(fake, inputs.augment_fake)
-        batch = Batch(real, fake, inputs.mix, inputs.feature_mix)
+        batch = Batch(real, fake, inputs.mix, inputs.feature_mix, inputs.classes)
 
         def discriminate(clips: Tensor, *, parts: int = 1, penalty: bool = False) -> Tensor:
             clips, products = (clips, self.dtype) if penalty else (clips.to(self.dtype), None)
@@ -140,13 +143,14 @@ class GeneratorObjective(Objective):
 
     def terms(self, inputs: Inputs) -> Iterator[Term]:
         """Yield the one term of this loss."""
-        fake = augmented(self.generator(inputs.latents, self.stage, inputs.alpha, dtype=self.dtype), inputs.augment_fake)
+        fake = self.generator(inputs.latents, self.stage, inputs.alpha, dtype=self.dtype, classes=inputs.classes)
+        fake = augmented(fake, inputs.augment_fake)
         fake_features, real_features = self.discriminator(fake, self.stage, inputs.alpha), None
         if self.loss.generator_compares:
             with torch.no_grad():
                 real = augmented(inputs.real, inputs.augment_real).to(self.dtype)
                 real_features = self.discriminator(real, self.stage, inputs.alpha)
-        yield _counted(Term(self.loss.generator_loss(fake_features, real_features), {}), "loss_generator")
+        yield _counted(Term(self.loss.generator_loss(fake_features, real_features, inputs.classes), {}), "loss_generator")
 
 
 def accumulate_gradients(objective: Objective, inputs: Inputs, passes: int) -> Stats:

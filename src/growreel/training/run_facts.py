@@ -45,6 +45,7 @@ def run_facts(path: Path) -> dict[str, Any]:
         "alpha": position.alpha,
         "plan": list(map(str, plan.sizes)),
         "loss": config.loss.name,
+        "classes": list(config.network.classes),
         "precision": config.training.precision,
         "clips_per_second": last.get("clips_per_second"),
         "losses": {name: value for name, value in last.items() if name not in NOT_LOSSES},

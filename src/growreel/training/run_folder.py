@@ -33,7 +33,7 @@ from growreel.runtime.locks import held
 from growreel.runtime.precision_choice import resolve_training
 from growreel.runtime.version import installed_version
 from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint, made_by
-from growreel.training.compatibility import check_data, check_settings
+from growreel.training.compatibility import check_data, check_settings, of_store
 from growreel.training.stats import restore_lines
 
 MOST_BYTES = 2**24
@@ -216,16 +216,15 @@ def _environment(store: ClipStore, clips_shown: int, now: float) -> dict[str, An
     }
 
 
-def resolve_config(config: Config, channels: int, store: Path, device: torch.device, run: RunFolder) -> Config:
+def resolve_config(config: Config, store: ClipStore, device: torch.device, run: RunFolder) -> Config:
     """Settle what depends on store and machine, so that the run folder says what was really done; the same in all processes.
 
-    `network.image_channels` comes from the store. `training.precision`, where it is `auto`, is what the run was begun with, and at its
-    beginning what suits the device; so is the length of the moving average where nothing is said of it.
-    Raises GrowreelError if the configuration asks for other channels than the store has.
+    `network.image_channels` comes from the store, and so do the `network.classes` of a conditional model. `training.precision`, where it
+    is `auto`, is what the run was begun with, and at its beginning what suits the device; so is the length of the moving average where
+    nothing is said of it.
+    Raises GrowreelError if the configuration asks for other channels or classes than the store has.
     """
-    asked = config.network.image_channels
-    if asked not in (None, channels):
-        raise GrowreelError(f"--network.image_channels {asked}: the store {store} has {channels}; leave the flag out or prepare it anew")
+    network = of_store(config.network, store)
     training = config.training
     if run.config.exists():
         begun = load_config(run.config).training
@@ -233,4 +232,4 @@ def resolve_config(config: Config, channels: int, store: Path, device: torch.dev
             training = replace(training, ema_decay=begun.ema_decay, ema_halflife_clips=begun.ema_halflife_clips)
         training = replace(training, precision=begun.precision if training.precision == "auto" else training.precision)
     training = distributed.from_first(resolve_training(training, device))
-    return replace(config, training=training, network=replace(config.network, image_channels=channels))
+    return replace(config, training=training, network=network)

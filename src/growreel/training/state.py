@@ -35,7 +35,9 @@ class TrainingState:
             torch.manual_seed(config.training.seed)
             self.generator: Generator = build_generator(config).to(device, self.dtype)
             self.discriminator: Discriminator = build_discriminator(config).to(device, self.dtype)
-            self.loss: AdversarialLoss = build_loss(config.loss, config.network.feature_dim).to(device, self.dtype)
+            self.loss: AdversarialLoss = build_loss(config.loss, config.network.feature_dim, len(config.network.classes)).to(
+                device, self.dtype
+            )
         self.generator.recompute_voxels = self.discriminator.recompute_voxels = config.training.recompute_voxels
         self.ema: Generator = copy.deepcopy(self.generator).requires_grad_(False)
         self.plan: GrowthPlan = self.generator.plan

@@ -30,6 +30,10 @@ class Batches(Protocol):
         """Real clips [minibatch / world_size, c, t, h, w] in -1 to 1, on the device."""
         ...
 
+    def classes_at(self, clips_shown: int, minibatch: int) -> Tensor | None:
+        """The class of each of these clips, [minibatch / world_size], int64, on the device; None for a model without classes."""
+        ...
+
 
 class StepScalars(NamedTuple):
     """What a step tells about itself: names, one for each of the values [k], which are still on the device. With several discriminator
@@ -44,10 +48,11 @@ def train_step(state: TrainingState, batches: Batches, position: Position, confi
     stage, scalars = state.plan.stages[position.stage], list[tuple[tuple[str, ...], Tensor]]()
     for _ in range(config.training.critic_steps):
         real = batches.at(state.clips_shown, stage.size, stage.minibatch).to(state.dtype)
+        classes = batches.classes_at(state.clips_shown, stage.minibatch)
         real = fade_real(real, state, position)
-        scalars.append(_stacked(discriminator_step(state, real, position, stage.minibatch, config, execution)))
+        scalars.append(_stacked(discriminator_step(state, real, position, stage.minibatch, config, execution, classes)))
         state.clips_shown += stage.minibatch
-    scalars.append(_stacked(generator_step(state, real, position, stage.minibatch, config, execution)))
+    scalars.append(_stacked(generator_step(state, real, position, stage.minibatch, config, execution, classes)))
     return StepScalars(sum((names for names, _ in scalars), ()), torch.cat([values for _, values in scalars]))
 
 
@@ -73,9 +78,18 @@ def fade_real(clips: Tensor, state: TrainingState, position: Position) -> Tensor
 
 
 def discriminator_step(
-    state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config, execution: Execution
+    state: TrainingState,
+    real: Tensor,
+    position: Position,
+    minibatch: int,
+    config: Config,
+    execution: Execution,
+    classes: Tensor | None = None,
 ) -> Stats:
-    """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars."""
+    """Train discriminator and head on real clips [minibatch / world_size, c, t, h, w]; return named scalars.
+
+    With `classes`, those of the real clips [minibatch / world_size], generated ones are of the same.
+    """
     interval = config.loss.penalty_interval
     objective = DiscriminatorObjective(
         state.generator,
@@ -86,7 +100,7 @@ def discriminator_step(
         penalty_weight=interval if state.clips_shown // minibatch % interval == 0 else 0,
         voxel_ratio=config.loss.penalty_ratio(state.plan, position.stage),
     )
-    inputs = _inputs(Purpose.DISCRIMINATOR_NOISE, state, real, position, minibatch, config)
+    inputs = _inputs(Purpose.DISCRIMINATOR_NOISE, state, real, classes, position, minibatch, config)
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     stats = execution(objective, inputs, position, _passes(state, position, len(real)))
     distributed.average_gradients([*state.discriminator.parameters(), *state.loss.parameters()])
@@ -96,10 +110,19 @@ def discriminator_step(
     return stats
 
 
-def generator_step(state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config, execution: Execution) -> Stats:
+def generator_step(
+    state: TrainingState,
+    real: Tensor,
+    position: Position,
+    minibatch: int,
+    config: Config,
+    execution: Execution,
+    classes: Tensor | None = None,
+) -> Stats:
     """Train the generator against the frozen discriminator, and move the average after it; return named scalars.
 
-    `real` clips, as the discriminator's step takes them, are looked at only by losses that compare with them.
+    `real` clips, as the discriminator's step takes them, are looked at only by losses that compare with them; with `classes`, those of
+    the real clips, clips of the same are made.
     """
     objective = GeneratorObjective(
         state.generator,
@@ -108,7 +131,7 @@ def generator_step(state: TrainingState, real: Tensor, position: Position, minib
         stage=position.stage,
         dtype=dtype_of(config.training.precision),
     )
-    inputs = _inputs(Purpose.GENERATOR_NOISE, state, real, position, minibatch, config)
+    inputs = _inputs(Purpose.GENERATOR_NOISE, state, real, classes, position, minibatch, config)
     state.generator_optimizer.zero_grad(set_to_none=True)
     stats = execution(objective, inputs, position, _passes(state, position, len(real)))
     distributed.average_gradients(state.generator.parameters())
@@ -125,7 +148,9 @@ def _passes(state: TrainingState, position: Position, clips: int) -> int:
     return 1 if microbatch is None else max(1, clips // microbatch)
 
 
-def _inputs(purpose: Purpose, state: TrainingState, real: Tensor, position: Position, minibatch: int, config: Config) -> Inputs:
+def _inputs(
+    purpose: Purpose, state: TrainingState, real: Tensor, classes: Tensor | None, position: Position, minibatch: int, config: Config
+) -> Inputs:
     """Real clips and the noise of a step. Noise is drawn for the whole minibatch, of which each process takes its part, as `ClipBatches`
     deals out the real clips: two processes see what one would."""
     key = (config.training.seed, state.rollbacks, state.clips_shown)
@@ -141,4 +166,4 @@ def _inputs(purpose: Purpose, state: TrainingState, real: Tensor, position: Posi
     mix, feature_mix = others[:mixes] or (None, None)
     first, second = (Augmentation(*others[k : k + 4]) if probability else None for k in (mixes, mixes + 4))
     augment_real, augment_fake = (first, second) if mixes else (second, first)
-    return Inputs(real, latents, mix, feature_mix, augment_real, augment_fake, position.alpha)
+    return Inputs(real, latents, mix, feature_mix, augment_real, augment_fake, classes, position.alpha)

@@ -36,7 +36,7 @@ class PlanSummary:
         self.plan = self.config.growth.plan()
         with torch.device("meta"):
             self.generator, self.discriminator = build_generator(self.config), build_discriminator(self.config)
-        self.head = build_loss(self.config.loss, self.config.network.feature_dim)
+        self.head = build_loss(self.config.loss, self.config.network.feature_dim, len(self.config.network.classes))
 
     def as_dict(self) -> dict[str, Any]:
         """Return `stages`, a dict each, and the totals `parameters` (of `generator`, `discriminator` and `head`), `loss` and `clips`."""

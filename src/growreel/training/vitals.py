@@ -52,17 +52,18 @@ class Vitals:
             return {}
         dtype = dtype_of(self.config.training.precision)
         latents = torch.from_numpy(self.latents[:count]).to(state.device, state.dtype)
+        classes = self._classes(self.training[:count])
 
-        def scores(clips: Tensor) -> Tensor:
-            return state.loss.critic(state.discriminator(clips.to(dtype), position.stage, position.alpha))
+        def scores(clips: Tensor, classes: Tensor | None) -> Tensor:
+            return state.loss.critic(state.discriminator(clips.to(dtype), position.stage, position.alpha), classes)
 
         with torch.no_grad():
             real = self._real(self.training[:count], state)
-            fake = state.generator(latents, position.stage, position.alpha, dtype=dtype).to(state.dtype)
+            fake = state.generator(latents, position.stage, position.alpha, dtype=dtype, classes=classes).to(state.dtype)
             signs = {"variety": _spread(fake) / max(_spread(real), 1e-12), "brightness": (fake.mean() - real.mean()).item()}
         fake.requires_grad_()
         with torch.enable_grad():
-            fake_scores = scores(fake)
+            fake_scores = scores(fake, classes)
             (gradient,) = torch.autograd.grad(fake_scores.sum(), fake)
         ratio = self.config.loss.penalty_ratio(state.plan, position.stage)
         signs["critic_slope"] = gradient.float().flatten(1).norm(dim=1).mean().item() / math.sqrt(ratio)
@@ -70,7 +71,10 @@ class Vitals:
             with torch.no_grad():
                 learnt, unseen = (
                     torch.stack(
-                        [scores(self._real(each, state)).mean() for each in numbers[: rounds * count].reshape(rounds, count)]
+                        [
+                            scores(self._real(each, state), self._classes(each)).mean()
+                            for each in numbers[: rounds * count].reshape(rounds, count)
+                        ]
                     ).mean()
                     for numbers in (self.training, self.held_out)
                 )
@@ -78,6 +82,9 @@ class Vitals:
             if gap:
                 signs["by_heart"] = (learnt - unseen).item() / gap
         return signs
+
+    def _classes(self, numbers: NDArray[np.int64]) -> Tensor | None:
+        return self.batches.classes_of(numbers.tolist())
 
     def _real(self, numbers: NDArray[np.int64], state: TrainingState) -> Tensor:
         """Clips of the store as the phase shows them."""

@@ -2,7 +2,7 @@
 
 from growreel.video.comments import read_comment
 from growreel.video.media import Colors, DamagedError, MediaInfo, NotMediaError
-from growreel.video.pixels import enlarge, resize, tile_frames, tile_grid
+from growreel.video.pixels import captioned, enlarge, resize, tile_frames, tile_grid
 from growreel.video.reading import probe, read_frames
 from growreel.video.writing import CLIP_SUFFIXES, check_suffix, webp_bytes, write_clip
 
@@ -12,6 +12,7 @@ __all__ = [
     "DamagedError",
     "MediaInfo",
     "NotMediaError",
+    "captioned",
     "check_suffix",
     "enlarge",
     "probe",

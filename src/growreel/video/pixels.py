@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from growreel.ranges import check_range
+from growreel.reading.words import plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,6 +60,24 @@ def tile_grid(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[n
     rows = -(-n // columns)
     padded = np.concatenate([clips, np.zeros((rows * columns - n, t, h, w, c), np.uint8)])
     return padded.reshape(rows, columns, t, h, w, c).transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, c)
+
+
+CAPTION_ROWS = 14
+"""Height of the strip that `captioned` adds: a line of Pillow's own font."""
+
+
+def captioned(clips: NDArray[np.uint8], captions: Sequence[str]) -> NDArray[np.uint8]:
+    """Put a strip with a line of text above each of the clips [n, t, h, w, c]; what is wider than the clip is cut off."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    n, t, _, w, c = clips.shape
+    font, strips = ImageFont.load_default(), []
+    for caption in captions:
+        strip = Image.new("L", (w, CAPTION_ROWS))
+        ImageDraw.Draw(strip).text((2, 1), plain(caption), fill=255, font=font)
+        strips.append(np.asarray(strip))
+    above = np.broadcast_to(np.stack(strips)[:, None, :, :, None], (n, t, CAPTION_ROWS, w, c))
+    return np.concatenate([above, clips], axis=2)
 
 
 def tile_frames(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:

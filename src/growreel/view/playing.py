@@ -18,7 +18,7 @@ from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.recipe import Walk, recipe_of
 from growreel.runtime.latents import Mix, Place, latents_of_places, parse_place
-from growreel.sampling import clips_of_latents, clips_of_recipe, write_samples
+from growreel.sampling import class_numbers, clips_of_latents, clips_of_recipe, write_samples
 from growreel.video import webp_bytes
 from growreel.view.server import Asked, Refused, Reply
 from growreel.view.studio import Studio
@@ -47,12 +47,13 @@ def parse_asked(text: str) -> Place:
 
 @dataclass(frozen=True)
 class View:
-    """How clips are to be made: of which model file, at which stage, how far faded in, how truncated."""
+    """How clips are to be made: of which model file, at which stage, how far faded in, how truncated, of which class ("": all in turn)."""
 
     file: ModelFile
     stage: int | None
     alpha: float
     truncation: float
+    of_class: str = ""
 
     @classmethod
     def of(cls, subject: Subject, values: Mapping[str, str]) -> View:
@@ -61,19 +62,27 @@ class View:
         if stage and not re.fullmatch(r"\d{1,2}", stage, re.ASCII):
             raise Refused(HTTPStatus.BAD_REQUEST, f"stage {stage[:20]!r}: is no number of a stage")
         file = subject.model(values.get("run", ""), values.get("model", ""))
-        return cls(file, int(stage) if stage else None, number(values, "alpha", 1, 0, 1), number(values, "truncation", 1, 0, 2))
+        alpha, truncation = number(values, "alpha", 1, 0, 1), number(values, "truncation", 1, 0, 2)
+        return cls(file, int(stage) if stage else None, alpha, truncation, values.get("class", ""))
 
     def key(self) -> tuple[Any, ...]:
         status = self.file.path.stat()
-        return (str(self.file.path), status.st_mtime_ns, self.stage, self.alpha, self.truncation)
+        return (str(self.file.path), status.st_mtime_ns, self.stage, self.alpha, self.truncation, self.of_class)
+
+    @property
+    def wanted(self) -> tuple[str, ...] | None:
+        """The class, as of `sampling.generate`."""
+        return (self.of_class,) if self.of_class else None
 
     def loaded(self, studio: Studio) -> LoadedGenerator:
-        """The model at this stage. Raises Refused for a stage that it has not."""
+        """The model at this stage. Raises Refused for a stage, or a class, that it has not."""
         model = studio.model(self.file.path)
         sizes = model.generator.plan.sizes
         stage = model.position.stage if self.stage is None else self.stage
         if stage >= len(sizes):
             raise Refused(HTTPStatus.BAD_REQUEST, f"stage {stage}: the model has {len(sizes)}, from 0")
+        if self.of_class and self.of_class not in model.classes:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"class {self.of_class[:40]!r}: is none of the model's")
         alpha = 1.0 if stage == 0 else self.alpha
         fps = model.fps * sizes[stage].t / model.size.t  # a clip lasts as long at every stage
         return replace(model, position=Position(stage, "fade" if alpha < 1 else "stable", alpha), fps=fps)
@@ -81,7 +90,8 @@ class View:
     def clips(self, model: LoadedGenerator, places: Sequence[Place]) -> NDArray[np.uint8]:
         """uint8 [n, t, h, w, c]."""
         latents = torch.from_numpy(latents_of_places(places, model.generator.latent_dim))
-        return np.stack(list(clips_of_latents(model.generator, model.position, latents, self.truncation)))
+        classes = class_numbers(model, places, self.wanted)
+        return np.stack(list(clips_of_latents(model.generator, model.position, latents, self.truncation, classes=classes)))
 
 
 def number(values: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
@@ -106,6 +116,7 @@ def model_facts(subject: Subject, studio: Studio, asked: Asked) -> dict[str, Any
         sizes = [str(size) for size in model.generator.plan.sizes]
         reached = model.position.stage
         facts.update(stages=sizes, stage=reached, alpha=model.position.alpha, fps=model.fps, clips=model.clips_shown, license=model.license)
+        facts.update(classes=list(model.classes))
         return b"."
 
     studio.get(("facts", str(file.path), file.path.stat().st_mtime_ns, id(facts)), look, asked.is_wanted, keep=False)
@@ -119,7 +130,7 @@ def clip_reply(subject: Subject, studio: Studio, asked: Asked) -> Reply:
     def make() -> bytes:
         model = view.loaded(studio)
         clip = view.clips(model, [place])[0]
-        recipe = recipe_of(model, [place], fps=model.fps, truncation=view.truncation, scale=1)
+        recipe = recipe_of(model, [place], fps=model.fps, truncation=view.truncation, scale=1, classes=view.wanted)
         return webp_bytes(clip, max(model.fps, SLOWEST), recipe.to_json(), None if clip.shape[1] <= LOSSLESS_HEIGHT else 84)
 
     return Reply(studio.get(("clip", *view.key(), place), make, asked.is_wanted), "image/webp")
@@ -144,7 +155,7 @@ def export_reply(subject: Subject, studio: Studio, asked: Asked) -> Reply:
         model = view.loaded(studio)
         walk = Walk(max(film, 2), 1, places[1], step) if film and isinstance(places[1], int) else None
         shown = places[:1] if walk else places
-        recipe = recipe_of(model, shown, fps=max(model.fps, SLOWEST), truncation=view.truncation, walk=walk)
+        recipe = recipe_of(model, shown, fps=max(model.fps, SLOWEST), truncation=view.truncation, walk=walk, classes=view.wanted)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"clips.{form}"
             write_samples(path, clips_of_recipe(model, recipe, while_wanted), shown, fps=recipe.fps, recipe=recipe)

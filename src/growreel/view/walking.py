@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from growreel.models.files import LoadedGenerator
 from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import between, clips_of_latents
+from growreel.sampling import between, class_numbers, clips_of_latents
 from growreel.view.playing import MOST_SEED, MOST_STEP, View, number
 from growreel.view.server import Asked, Reply
 from growreel.view.studio import Studio
@@ -46,11 +46,19 @@ Knots = dict[int, dict[int, NDArray[np.uint8]]]
 
 
 def walk_frames(
-    model: LoadedGenerator, seed: int, start: int, count: int, step: int, truncation: float = 1.0, knots: Knots | None = None
+    model: LoadedGenerator,
+    seed: int,
+    start: int,
+    count: int,
+    step: int,
+    truncation: float = 1.0,
+    knots: Knots | None = None,
+    wanted: tuple[str, ...] | None = None,
 ) -> NDArray[np.uint8]:
     """Frames start to start + count - 1 of the walk, uint8 [count, h, w, c].
 
-    `knots` are those that are known; those that are made are added. Of a clip only those frames are made that the walk passes by.
+    `knots` are those that are known; those that are made are added. The whole walk of a conditional model is of one class, that of `seed`
+    among those `wanted`. Of a clip only those frames are made that the walk passes by.
     """
     known = {} if knots is None else knots
     frames = np.arange(start, start + count)
@@ -61,7 +69,9 @@ def walk_frames(
         shown = [range(max((knot - 1) * step + 1, 0), (knot + 1) * step) for knot in missing]
         inner = [[_inner(frame, model) for frame in each] for each in shown]
         some = [range(min(each), max(each) + 1) for each in inner]
-        clips = clips_of_latents(model.generator, model.position, latents, truncation, frames=some)
+        of_seed = class_numbers(model, [seed], wanted)
+        classes = None if of_seed is None else of_seed.repeat(len(missing))
+        clips = clips_of_latents(model.generator, model.position, latents, truncation, frames=some, classes=classes)
         known.update({knot: dict(zip(each, clip, strict=True)) for knot, each, clip in zip(missing, some, clips, strict=True)})
     pictures = []
     for frame in frames.tolist():
@@ -96,7 +106,7 @@ class Walks:
             if self._key != (view.key(), seed, step):
                 self._key, self._knots = (view.key(), seed, step), {}
             model = view.loaded(self._studio)
-            frames = walk_frames(model, seed, start, count, step, view.truncation, self._knots)
+            frames = walk_frames(model, seed, start, count, step, view.truncation, self._knots, view.wanted)
             for knot in [knot for knot in self._knots if not start // step <= knot <= -(-(start + count) // step)]:
                 del self._knots[knot]
             return np.array(frames.shape, "<u4").tobytes() + frames.tobytes()

@@ -5,6 +5,7 @@ const byId = (id) => document.getElementById(id);
 const facts = await (await fetch("facts.json")).json();
 const table = new Float32Array(await (await fetch("seeds.bin")).arrayBuffer());
 const dimension = Number(facts.latent_dim);
+const classes = JSON.parse(facts.classes ?? "[]");
 const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map();
 let clips = [], asked = 0, paused = false, opened = performance.now();
@@ -12,6 +13,10 @@ let clips = [], asked = 0, paused = false, opened = performance.now();
 byId("facts").textContent =
   `${facts.title}: ${facts.stage} (frames, rows, columns), ${facts.fps} frames a second, licence ${facts.license}, ` +
   `model ${facts.model_sha256.slice(0, 12)}, growreel ${facts.growreel}.`;
+
+byId("classes").hidden = !classes.length;
+for (const [number, name] of classes.entries()) byId("class").append(new Option(name, String(number)));
+byId("class").onchange = () => show();
 
 // mulberry32 and Box-Muller: the same clips for the same seed on every machine.
 function drawn(seed) {
@@ -29,9 +34,14 @@ function latentsOf(seed) {
   return (seed + 1) * dimension <= table.length ? table.slice(seed * dimension, (seed + 1) * dimension) : drawn(seed);
 }
 
-function make(latents, truncation) {
+// As growreel sample has it: seed s is of class s modulo their number, unless one is chosen for all.
+function classOf(seed) {
+  return byId("class").value === "" ? seed % Math.max(1, classes.length) : Number(byId("class").value);
+}
+
+function make(latents, truncation, of = 0) {
   const id = ++asked;
-  worker.postMessage({ kind: "make", id, latents, truncation });
+  worker.postMessage({ kind: "make", id, latents, truncation, of });
   return new Promise((done) => waiting.set(id, done));
 }
 
@@ -59,12 +69,13 @@ async function show() {
   for (let k = 0; k < COUNT; k++) {
     const canvas = document.createElement("canvas");
     const item = document.createElement("li"), name = document.createElement("span");
-    name.textContent = `seed ${first + k}`;
+    const of = classOf(first + k), what = classes.length ? `seed ${first + k}, ${classes[of]}` : `seed ${first + k}`;
+    name.textContent = what;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Clip of seed ${first + k}`);
+    canvas.setAttribute("aria-label", `Clip of ${what}`);
     item.append(canvas, name);
     byId("wall").append(item);
-    make(latentsOf(first + k), truncation).then((clip) => {
+    make(latentsOf(first + k), truncation, of).then((clip) => {
       const since = (performance.now() - opened) / 1000;
       clips.push({ canvas, frames: frames(clip) });
       document.documentElement.dataset.clips = String(clips.length);

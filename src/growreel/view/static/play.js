@@ -13,6 +13,7 @@ export function begin(hello) {
   for (const id of ["play-stage", "play-alpha", "play-truncation"]) byId(id).addEventListener("input", () => { tellValues(); soon(); });
   for (const id of ["play-seed", "play-count"]) byId(id).addEventListener("change", () => { mode = { kind: "seeds" }; soon(); });
   byId("play-model").addEventListener("change", () => { followed = ""; loadModel(byId("play-model").value).then(wall, trouble); });
+  byId("play-class").addEventListener("change", () => { tellValues(); soon(); });
   byId("play-form").addEventListener("submit", (event) => event.preventDefault());
   byId("play-before").addEventListener("click", () => move(-Number(byId("play-count").value)));
   byId("play-next").addEventListener("click", () => move(Number(byId("play-count").value)));
@@ -44,6 +45,10 @@ async function loadModel(id) {
   const choice = byId("play-model");
   choice.replaceChildren(...facts.models.map((each) => element("option", { value: each.id, textContent: each.name })));
   choice.value = id || facts.models[0].id;
+  const classes = byId("play-class"), before = classes.value;
+  byId("play-classes").hidden = !facts.classes.length;
+  classes.replaceChildren(element("option", { value: "", textContent: "all in turn" }), ...facts.classes.map((name) => element("option", { value: name, textContent: name })));
+  classes.value = facts.classes.includes(before) ? before : "";
   const stage = byId("play-stage");
   stage.max = facts.stages.length - 1;
   if (followed !== choice.value) { stage.value = facts.stage; byId("play-alpha").value = facts.alpha; followed = choice.value; }
@@ -60,7 +65,7 @@ function tellValues() {
 }
 
 function view() {
-  return { model: byId("play-model").value, stage: byId("play-stage").value, alpha: byId("play-alpha").value, truncation: byId("play-truncation").value };
+  return { model: byId("play-model").value, class: byId("play-class").value, stage: byId("play-stage").value, alpha: byId("play-alpha").value, truncation: byId("play-truncation").value };
 }
 
 function soon() { clearTimeout(later); later = setTimeout(() => wall().catch(trouble), 150); }
@@ -87,8 +92,9 @@ function places() {
 }
 
 function called(place) {
-  const [a, b, share] = place.split("~");
-  return b === undefined ? `seed ${a}` : `${Math.round(share * 100)} % from ${a} to ${b}`;
+  const [a, b, share] = place.split("~"), classes = facts ? facts.classes : [];
+  const kind = classes.length ? `, ${byId("play-class").value || classes[Number(a) % classes.length]}` : "";
+  return (b === undefined ? `seed ${a}` : `${Math.round(share * 100)} % from ${a} to ${b}`) + kind;
 }
 
 async function wall() {
