@@ -108,6 +108,8 @@ def test_generated_arrays_are_measured_as_they_are(real: Path, model: Path, tmp_
     assert card.settings["precision"] == "float32" and "precision float32" in card.markdown()
     with pytest.raises(GrowreelError, match="the array: holds float64 values"):
         evaluate(clips / 255, small, options)  # type: ignore[arg-type]
+    with pytest.raises(GrowreelError, match=r"real: is an array; it must be the path of a clip store"):
+        evaluate(clips, clips, options)  # type: ignore[arg-type]
     with pytest.raises(GrowreelError, match=r"the array: has clips of 4 frames, .* of 8"):
         evaluate(np.repeat(np.repeat(clips, 2, axis=2), 2, axis=3), real, options)
 

@@ -25,6 +25,7 @@ from growreel.models.files import load_generator
 from growreel.runtime.randomness import latents_of_seeds
 from growreel.sampling import generate
 from growreel.training.loop import train
+from telltale import contents
 
 DOCS = Path(__file__).parents[1] / "docs" / "export.md"
 
@@ -75,6 +76,7 @@ def test_an_exported_file_makes_the_same_clips(format: str, run: Path, tmp_path:
         program = torch.export.load(out, extra_files=extra).module()
         clips = program(torch.from_numpy(latents), torch.from_numpy(truncation)).detach().numpy()
         assert json.loads(extra["growreel.json"]) == facts
+    assert "plain.py" not in "".join(map(repr, contents(out.read_bytes()))), "where the program is installed is nobody's business"
     levels = np.rint((clips + 1) * 127.5).astype(int).transpose(0, 2, 3, 4, 1)
     assert np.abs(levels - expected.astype(int)).max() <= 1 and (levels == expected).mean() > 0.99
 

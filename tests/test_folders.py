@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import io
+import json
 import os
+import struct
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,15 +23,18 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from growreel.cli import main
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.folders import arrange, natural_key
-from growreel.preparation.looking import Look
+from growreel.preparation.looking import Look, reason_of
 from growreel.preparation.prepare import prepare
 from growreel.preparation.report import PrepareReport
 from growreel.preparation.sources import find_sources
+from growreel.video import images
 from growreel.video.archives import BOMB_BYTES, MediaFile, list_archive
+from heic import write_heic
 from media import block_frames, encode, save_image
 
 SIZE = Size(4, 16, 16)
@@ -83,6 +90,35 @@ def test_decimals_and_what_only_looks_like_them() -> None:
     assert list(films_of(*shots)[0].values()) == [shots[:5], shots[5:]]
     counted = numbered("a1.{}.png", 13)
     assert list(films_of(*counted)[0].values()) == [counted]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "cam_%Y-%m-%d_%H-%M-%S",
+        "%Y%m%d_%H%M%S",
+        "IMG_%Y%m%d_%H%M%S%f",
+        "%Y-%m-%d %H.%M.%S.%f",
+        "lobby %Y%m%d%H%M%S front",
+        "%Y-%m-%dT%H:%M:%S_2",
+    ],
+)
+def test_pictures_named_by_the_clock(written: str) -> None:
+    """A picture every 7 s over midnight of the last of a month; at noon the camera was off for an hour."""
+    start = datetime.datetime(2026, 11, 30, 23, 58, 30, 500_000)
+    steps = [datetime.timedelta(seconds=7 * k + (3600 if k >= 20 else 0)) for k in range(30)]
+    names = [f"{(start + step).strftime(written)}.jpg" for step in steps]
+    (found, _, begins) = films_of(*names)
+    assert list(found.values()) == [names] and list(begins.values()) == [{20}]
+
+
+def test_what_only_looks_like_a_clock() -> None:
+    takes = numbered("20261127_140509_{:03}.png", 5) + numbered("20261127_150000_{:03}.png", 5)  # named after their first moment
+    assert list(films_of(*takes)[0].values()) == [takes[:5], takes[5:]]
+    whole = numbered("2026-13-45_99-99-99_{:02}.png", 5)
+    assert films_of(*whole)[0] == {"2026-13-45_99-99-99_*.png": whole}
+    counted = numbered("{:014}.png", 5, 20261127140557)  # beyond 59 seconds: a number like others
+    assert films_of(*counted)[0] == {"*.png": counted}
 
 
 def test_masks_and_thumbnails_are_left_out() -> None:
@@ -159,6 +195,36 @@ def test_a_folder_of_pictures_that_ffmpeg_knows(tmp_path: Path, suffix: str) -> 
     assert np.abs(clips["in"].astype(int) - frames).max() <= 1
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_folder_of_heic(tmp_path: Path, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By FFmpeg, without the extra `heic`."""
+    monkeypatch.setattr(images, "_reads_heic", lambda: False)
+    (tmp_path / "in").mkdir()
+    shown = [
+        np.rot90(write_heic(tmp_path / f"in/{number}.heic", [frame], quarter_turns=turns)[0], turns)
+        for number, frame in enumerate(block_frames(4, 64, 64))
+    ]
+    report = prepare(tmp_path / "in", tmp_path / "s", Size(4, 64, 64), workers=0, progress=False)
+    assert report.exit_code == 0
+    with ClipStore.open(tmp_path / "s") as store:
+        assert np.array_equal(store.read([0], store.size)[0], np.stack(shown))
+
+
+def test_heic_of_tiles_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg would give the first tile for the picture."""
+    (tmp_path / "in").mkdir()
+    tiles = [np.concatenate(write_heic(tmp_path / f"in/{k}.heic", [*block_frames(2, 64, 64, seed=k)]), axis=1) for k in range(4)]
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_reads_heic", lambda: False)
+        report, _ = run(tmp_path / "in", tmp_path / "s")
+    assert report.store is None
+    assert "a HEIC picture made of tiles, as phones write it: pip install 'growreel[heic]'" in report.rows[0].note
+    pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    prepare(tmp_path / "in", tmp_path / "t", Size(4, 64, 128), workers=0, progress=False)
+    with ClipStore.open(tmp_path / "t") as store:
+        assert np.abs(store.read([0], store.size)[0].astype(int) - np.stack(tiles)).max() <= 3  # libheif rounds colours otherwise
+
+
 def encode_still(path: Path, frame: NDArray[np.uint8]) -> None:
     codec = av.CodecContext.create(path.suffix[1:], "w")
     assert isinstance(codec, av.VideoCodecContext)
@@ -185,6 +251,47 @@ def test_pictures_of_more_than_8_bits_use_the_range_they_have(tmp_path: Path, su
     tifffile.imwrite(tmp_path / "stack.tif", np.stack(frames), photometric="minisblack")
     report, clips = run(tmp_path / "stack.tif", tmp_path / "t", colors=1)
     assert np.abs(clips["stack.tif"][0, ..., 0] - wanted).max() <= 1
+
+
+def deep_picture(path: Path, samples: NDArray[np.uint16], orientation: int = 1) -> None:
+    """A PNG or TIFF of 16-bit samples [h, w, 2 to 4]; Pillow writes none."""
+    if path.suffix == ".tif":
+        extra = [("ExtraSamples", "H", 1, 2, True)] if samples.shape[2] == 4 else []
+        tags: Any = [("Orientation", "H", 1, orientation, True), *extra]
+        tifffile.imwrite(path, samples, photometric="rgb", extratags=tags)
+        return
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in samples)
+    kind = {2: 4, 3: 2, 4: 6}[samples.shape[2]]
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + bytes([0, orientation]) + bytes(6)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, kind, 0, 0, 0)), (b"eXIf", exif)]
+    chunks += [(b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    written = [struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+
+
+@pytest.mark.parametrize(("suffix", "samples"), [(".png", 2), (".png", 3), (".png", 4), (".tif", 3)])
+def test_colours_of_16_bits_use_the_range_they_have(tmp_path: Path, suffix: str, samples: int) -> None:
+    """Twelve bits of sixteen, of which Pillow would take the upper eight; transparency uses all bits; turned upright."""
+    (tmp_path / "in").mkdir()
+    colors = np.random.default_rng(0).integers(0, 4096, (4, 12, 16, 1 if samples == 2 else 3), dtype=np.uint16)
+    opacity = np.full((4, 12, 16, 1), 65535, np.uint16)
+    opacity[:, :, 8:] = 0
+    frames = colors if samples == 3 else np.concatenate([colors, opacity], axis=-1)
+    for number, frame in enumerate(frames):
+        deep_picture(tmp_path / f"in/{number}{suffix}", frame, orientation=3)
+    report = prepare(tmp_path / "in", tmp_path / "s", Size(4, 12, 16), workers=0, progress=False)
+    wanted = colors[:, ::-1, ::-1] * (255 / 4095) * (1 if samples == 3 else (opacity > 0)[:, ::-1, ::-1])
+    with ClipStore.open(tmp_path / "s") as store:
+        assert np.abs(store.read([0], store.size)[0] - wanted).max() <= 1
+    assert "of which 12 bits are used" in report.rows[0].note
+
+
+def test_a_strip_of_12_bits_is_not_dark(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 4096, (4, 16, 16), dtype=np.uint16)
+    save_image(tmp_path / "a.png", np.concatenate(list(frames), axis=1))
+    report, clips = run(tmp_path / "a.png", tmp_path / "s", colors=1)
+    assert np.abs(clips["a.png"][0, ..., 0] - frames * (255 / 4095)).max() <= 1
+    assert "of which 12 bits are used" in report.rows[0].note
 
 
 @pytest.mark.parametrize("kind", ["imagej", "ome"])
@@ -265,6 +372,18 @@ def test_arrays_that_could_be_anything_are_refused(tmp_path: Path, array: NDArra
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     report, _ = run(tmp_path / "a.npy", tmp_path / "s")
     assert (report.exit_code, reason in report.rows[0].note) == (2, True)
+
+
+def test_what_else_is_in_an_npz_stops_nothing(tmp_path: Path) -> None:
+    film = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    others: dict[str, Any] = {"labels": np.arange(4), "names": np.array(["a", "b"]), "mask": film[..., 0], "facts": np.array([{}])}
+    np.savez(tmp_path / "a.npz", film=film, **others)
+    report, clips = run(tmp_path / "a.npz", tmp_path / "s")
+    assert report.exit_code == 0 and list(clips) == ["a.npz#film"] and np.array_equal(clips["a.npz#film"][0], film)
+    assert {row.name for row in report.rows if row.status == "ignored"} == {f"a.npz#{name}" for name in others}
+    np.savez(tmp_path / "b.npz", labels=np.arange(4))
+    report, _ = run(tmp_path / "b.npz", tmp_path / "t")
+    assert report.rows[0].note.startswith("no array of it is a film: labels holds int64 values")
 
 
 def test_a_truncated_array_says_so(tmp_path: Path) -> None:
@@ -403,3 +522,29 @@ def test_names_that_are_no_text_are_shown_with_escapes(tmp_path: Path) -> None:
     assert r"two\nlines.mkv" in table
     assert r"\x1b[31mred.mkv" in table
     assert len(ClipStore.open(tmp_path / "s")) == 4
+
+
+def test_names_that_are_no_text_reach_no_terminal_and_stop_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    pixels = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8)
+    for name in (b"\xe9.npy", b"two\nlines.npy", b"\x1b[31mred.npy"):
+        with open(os.path.join(os.fsencode(tmp_path / "in"), name), "wb") as file:  # noqa: PTH118 - bytes
+            np.save(file, pixels)
+    with open(os.path.join(os.fsencode(tmp_path / "in"), b"cut\x1b\xe9.npy"), "wb") as file:  # noqa: PTH118 - bytes
+        file.write(b"\x93NUMPY")
+    store = str(tmp_path / "s")
+    assert main(["prepare", str(tmp_path / "in"), store, "--size", "4x8x8", "--workers", "0", "--json"]) == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["sources"]}
+    assert {name for name, row in rows.items() if row["status"] == "used"} == {"\udce9.npy", "two\nlines.npy", "\x1b[31mred.npy"}
+    assert str(tmp_path) not in rows["cut\x1b\udce9.npy"]["note"]
+    for flags in ([], ["--json"]):
+        assert main(["inspect", store, *flags]) == 0
+        said = capsys.readouterr().out
+        assert "\x1b" not in said and "two\nlines" not in said and str(tmp_path / "in") not in said
+
+
+def test_a_reason_names_no_folder(tmp_path: Path) -> None:
+    file = MediaFile(tmp_path / "\udce9.h5")
+    assert reason_of(GrowreelError(f"{file}: not media"), file) == "not media"
+    assert reason_of(OSError(f"unable to open file (name = '{file}', flags = 0)"), file).endswith("(name = '\udce9.h5', flags = 0))")
+    assert reason_of(OSError(f"{tmp_path}/beside.xml is missing"), file).endswith("OSError: beside.xml is missing)")

@@ -23,9 +23,9 @@ from growreel.cli.main import main
 from growreel.data.store import file_checksum
 from growreel.errors import GrowreelError
 from growreel.hub import from_pretrained, push, write_repository
-from growreel.hub.measured import without_folders
 from growreel.models.files import load_generator, newest_model
 from growreel.models.hub import is_hub_address
+from growreel.reading.folders import command_without_folders, without_folders
 from growreel.recipe import find_model, read_recipe
 from growreel.training.loop import train
 
@@ -107,6 +107,8 @@ def test_figures_of_another_model_are_left_out(run: Path, tmp_path: Path, caplog
 def test_paths_lose_their_folders() -> None:
     said = {"path": "runs/a/b.safetensors", "why": ["~/x/i3d.pt: there is no such file", "real / real is 1/2 of C:\\me\\clips"]}
     assert without_folders(said) == {"path": "b.safetensors", "why": ["i3d.pt: there is no such file", "real / real is 1/2 of clips"]}
+    words = ["train", "/home/me/my clips", "--out=/home/me/run", "../me/x", "~/y", "runs/z", "--loss.name", "1/2"]
+    assert command_without_folders(words) == ["train", "my clips", "--out=run", "x", "y", "runs/z", "--loss.name", "1/2"]
 
 
 def test_clear_errors(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from growreel.cli import main
 from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.listed import read_list
 from growreel.preparation.prepare import prepare
-from media import block_frames, encode
+from media import block_frames, encode, save_strip
 
 SIZE = Size(4, 16, 16)
 NAMES = [f"{kind}/v_{kind}_g{group:02d}_c01.avi" for kind in ("Walk", "Run") for group in (1, 8)]
@@ -51,6 +54,22 @@ def test_a_plain_list_and_what_is_not_there(ucf: Path) -> None:
     (ucf / "golf.txt").write_text(f"{NAMES[0]}\nmissing 1.jpg\n")
     report = prepare(ucf / "in", ucf / "s", SIZE, only=ucf / "golf.txt", workers=0, progress=False)
     assert (report.clips, report.exit_code, [row.name for row in report.skipped]) == (2, 1, ["missing 1.jpg"])
+
+
+def test_golf_as_vgan_gives_it(tmp_path: Path) -> None:
+    """Vertical strips of square JPEG frames, some of them listed in a text file."""
+    for number in range(3):
+        path = tmp_path / "golf" / str(number) / "film.mp4" / "0001.jpg"
+        path.parent.mkdir(parents=True)
+        save_strip(path, block_frames(9, 32, 32, seed=number), vertical=True)
+    (tmp_path / "golf.txt").write_text("./2/film.mp4/0001.jpg\n0/film.mp4/0001.jpg\n")
+    arguments = ["prepare", tmp_path / "golf", tmp_path / "s", "--size", "4x32x32", "--list", tmp_path / "golf.txt", "--workers", "0"]
+    assert main(list(map(str, arguments))) == 0
+    with ClipStore.open(tmp_path / "s") as store:
+        assert [(clip.source, clip.frame) for clip in store.clips] == [(f"{n}/film.mp4/0001.jpg", k) for n in (0, 2) for k in (0, 4)]
+        clips = store.read(range(4), store.size)
+    strips = [np.asarray(Image.open(tmp_path / "golf" / f"{n}/film.mp4/0001.jpg")).reshape(9, 32, 32, 3) for n in (0, 2)]
+    assert np.array_equal(clips, np.concatenate([strip[:8] for strip in strips]).reshape(clips.shape))
 
 
 def test_halves_of_a_split_that_leak_are_refused(ucf: Path) -> None:

@@ -357,7 +357,7 @@ def test_describe_and_contact_sheet(tmp_path: Path) -> None:
     text = describe(store)
     for fact in (
         "6 clips of 4x16x16, RGB, 25 frames per second",
-        "sources   6, up to 1 clips each",
+        "sources   6, 1 clip each",
         "one 2, two 4",
         "1x2x2",
         "MiB",

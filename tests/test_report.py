@@ -97,13 +97,13 @@ def test_saved_from_the_page_a_clip_still_has_its_recipe(trained: Path, tmp_path
 
 
 def test_stores_that_moved_or_changed_are_said(run: Path, tmp_path: Path) -> None:
-    environment = json.loads((run / "environment.json").read_text())
+    environment, local = (json.loads((run / name).read_text()) for name in ("environment.json", "local.json"))
     write_store(tmp_path / "other", shape_clips(8, Size(4, 8, 8)), fps=8.0)
-    environment[-1]["store"]["path"] = str(tmp_path / "other")
-    (run / "environment.json").write_text(json.dumps(environment))
+    local[-1]["store"] = str(tmp_path / "other")
+    (run / "local.json").write_text(json.dumps(local))
     assert "is not the one that the run was trained on" in words_of(page_of(run))
-    environment[-1]["store"]["path"] = str(tmp_path / "gone")
-    (run / "environment.json").write_text(json.dumps(environment))
+    local[-1]["store"] = str(tmp_path / "gone")
+    (run / "local.json").write_text(json.dumps(local))
     words = words_of(page_of(run))
     assert "gone, is no longer where it was" in words and "40 colour clips" in words
     del environment[-1]["store"]

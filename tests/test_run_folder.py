@@ -299,7 +299,8 @@ def test_every_start_has_its_line(stopped: Path, shapes_store: Path) -> None:
     text = (stopped / "environment.json").read_text()
     assert [start["clips"] for start in json.loads(text)] == [0, 80]
     assert len(text.splitlines()) == 4, "a line per start between two brackets"
-    assert json.loads(text)[1]["store"]["path"] == str(shapes_store)
+    assert json.loads(text)[1]["store"]["path"] == shapes_store.name
+    assert [start["store"]["path"] for start in RunFolder(stopped).starts()] == [str(shapes_store)] * 2
     (stopped / "environment.json").write_text('{"torch": "2.11"}')  # as the first format was
     run(shapes_store, stopped, tiny_config(clips=88))
     assert [start.get("clips") for start in json.loads((stopped / "environment.json").read_text())] == [None, 84]

@@ -15,6 +15,7 @@ from growreel.data.store import ClipStore
 from growreel.data.survey import survey
 from growreel.data.writer import StoreWriter
 from growreel.growth import Size
+from media import block_frames, encode
 
 SIZE = Size(4, 32, 32)
 
@@ -68,11 +69,56 @@ def test_what_a_practitioner_would_say(tmp_path: Path, capsys: pytest.CaptureFix
         assert found.motion[:8].max() == 0 < found.motion[-1]
         assert np.isclose(found.brightness[-1], film(4).mean(), atol=1)
     said = "\n".join(found.warnings)
-    for words in ("only 11 clips", "82% of the clips hardly move", "one video gives 73% of the clips (still)", "2 videos show what others"):
+    for words in ("only 11 clips", "82% of the clips hardly move", "one video gives 73% of the clips (still)", "2 videos show nearly what"):
         assert words in said
     assert main(["inspect", str(tmp_path / "s")]) == 0
     printed = capsys.readouterr().out
-    assert "warning: 82% of the clips hardly move" in printed and "duplicates: copy, still" in printed
+    assert "warning: 82% of the clips hardly move" in printed and "duplicates: copy, still\n" in printed
+    assert "still 0, still 4, still 8, still 12, still 16, still 20, still 24, still 28, dark 0, copy 0, moving 0" in " ".join(
+        printed.split()
+    ), "the rows of the sheet are named"
+
+
+def test_what_clips_should_not_have(tmp_path: Path) -> None:
+    """Each flaw in clips of its own, found there and nowhere else."""
+    moving = np.concatenate([film(20)[:1] // 2 + 64 + 8 * k for k in range(4)])  # grows brighter step by step
+    barred, grey = moving.copy(), moving.copy()
+    barred[:, :4] = barred[:, -4:] = 16
+    grey[:] = grey.mean(axis=-1, keepdims=True)
+    films = {
+        "fine": moving,
+        "cut": np.concatenate([film(21)[:1]] * 2 + [film(22)[:1]] * 2),
+        "slow": moving[[0, 0, 2, 2]],
+        "bars": barred,
+        "one edge": np.concatenate([barred[:, :16], moving[:, 16:]], axis=1),
+        "grey": grey,
+    }
+    with store_of(tmp_path / "s", films) as store:
+        found, names = survey(store), [clip.source for clip in store.clips]
+    flaws = {"cut": found.cuts, "slow": found.repeats, "bars": found.bars, "grey": found.grey}
+    assert {flaw: [name for name, has in zip(names, clips, strict=True) if has] for flaw, clips in flaws.items()} == {
+        flaw: [flaw] for flaw in flaws
+    }
+    said = "\n".join(found.warnings)
+    for words in ("17% of the clips seem to hold a cut", "17% of the clips repeat frames", "17% of the clips have black bars"):
+        assert words in said
+    assert "no colours" not in said, "one clip of six may be grey"
+    assert found.facts()["with_cuts"] == found.facts()["without_colour"] == 1
+
+
+def test_rates_that_differ_are_kept_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    for number, fps in enumerate((10, 10, 25)):
+        encode(tmp_path / "in" / f"{number}.mkv", block_frames(8, 32, 32, seed=number), fps=fps, codec="ffv1", pix_fmt="bgr0")
+    for flags, rates in (([], ((10.0, 4), (25.0, 2))), (["--fps", "5"], ((5.0, 2),))):
+        arguments = ["prepare", tmp_path / "in", tmp_path / "s", "--size", "4x32x32", "--workers", "0", "--overwrite", *flags]
+        assert main(list(map(str, arguments))) == (0 if not flags else 1)
+        with ClipStore.open(tmp_path / "s") as store:
+            assert store.rates == rates
+        assert main(["inspect", str(tmp_path / "s")]) == 0
+        printed = capsys.readouterr().out
+        assert ("rates differ (10, 25 frames per second): motion will be mixed" in printed) == (not flags)
+        assert ("rates     4 clips at 10, 2 clips at 25" in printed) == (not flags)
 
 
 def test_a_good_store_gets_no_warning(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_a_run_leaves_what_the_house_plan_says(uninterrupted: Path) -> None:
         "config.yaml",
         "data.json",
         "environment.json",
+        "local.json",
         "stats.jsonl",
         "checkpoints",
         "models",

@@ -100,7 +100,7 @@ def outcome(run: Path) -> dict[str, Any]:
     """Every file of a run folder and what must be the same however the run went; times are left out."""
     found: dict[str, Any] = {}
     for path in sorted(run.rglob("*")):
-        if path.is_dir() or path.name in ("environment.json", ".lock", "checkpoint.json", "statistics.jsonl"):
+        if path.is_dir() or path.name in ("environment.json", "local.json", ".lock", "checkpoint.json", "statistics.jsonl"):
             continue
         found[str(path.relative_to(run))] = path.read_bytes()
     found["stats.jsonl"] = [{name: v for name, v in line.items() if name not in TIMES} for line in read_lines(run / "stats.jsonl")]

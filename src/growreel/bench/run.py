@@ -27,6 +27,7 @@ from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Size, Stage
 from growreel.ranges import check_range
+from growreel.reading.folders import command_without_folders
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
 from growreel.runtime.precision import dtype_of
@@ -64,7 +65,7 @@ def bench(config: Config, *, sizes: Sequence[Size] | None = None, repeats: int =
         network = dataclasses.replace(config.network, image_channels=opened.channels) if store is None else of_store(config.network, opened)
         config = dataclasses.replace(config, network=network, training=resolve_training(config.training, device))
         date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-        settings = {"date": date, "repeats": repeats, "command": sys.argv[1:], "config": to_dict(config)}
+        settings = {"date": date, "repeats": repeats, "command": command_without_folders(sys.argv[1:]), "config": to_dict(config)}
         report = BenchReport(describe_machine(device), settings, config.training.precision, list(map(str, plan.sizes)))
         stages = _Stages(config, opened, device, repeats, report)
         for number, stage in enumerate(plan.stages):

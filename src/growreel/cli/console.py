@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -45,7 +46,14 @@ def add_json(parser: ArgumentParser) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value of plain dicts, lists, numbers and texts as JSON, and nothing else."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    wide = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(value, indent=2, ensure_ascii=not wide, allow_nan=False))
+
+
+def escape_the_unprintable() -> None:
+    """Let standard output escape what its encoding lacks, as standard error does: a file's name may be bytes that are no text."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from growreel.cli.console import add_json, print_json, print_table
 from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
+from growreel.runtime.terminal import printable
 from growreel.video import CLIP_SUFFIXES
 
 
@@ -63,15 +65,17 @@ def _inspect_store(options: Namespace) -> int:
     with ClipStore.open(options.path) as store:
         if options.verify:
             store.verify()
-        contact_sheet(store, sheet, count=options.count, seed=options.seed)
+        rows = [store.clips[number] for number in contact_sheet(store, sheet, count=options.count, seed=options.seed)]
         if options.json:
-            print_json({**facts(store), **survey(store).facts(), "contact_sheet": str(sheet), "verified": options.verify})
+            found = {**facts(store), **survey(store).facts(), "contact_sheet": str(sheet), "verified": options.verify}
+            print_json({**found, "contact_sheet_rows": [[clip.source, clip.frame] for clip in rows]})
             return 0
         print_table(describe(store))
         print_table(survey(store).table())
     if options.verify:
         print("checksums: all files are as written")
-    print(f"contact sheet: {sheet}")
+    print(f"contact sheet: {sheet}; its rows, from above, with first frames:")
+    print(textwrap.fill(", ".join(f"{printable(clip.source)} {clip.frame}" for clip in rows), 120, break_long_words=False))
     return 0
 
 

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from growreel.cli.bench import bench_parser, run_bench
 from growreel.cli.completion import completion_parser, run_completion
-from growreel.cli.console import messages_on_console, styled
+from growreel.cli.console import escape_the_unprintable, messages_on_console, styled
 from growreel.cli.demo import demo_parser, run_demo_command
 from growreel.cli.doctor import doctor_parser, run_doctor
 from growreel.cli.evaluation import evaluate_parser, run_evaluate, run_weights, weights_parser
@@ -31,6 +31,7 @@ from growreel.runtime.version import installed_version
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; docs/commands.md has the table of codes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    escape_the_unprintable()
     try:
         parsed = build_parser(arguments).parse_args(arguments)
         command = COMMANDS[parsed.command]
@@ -89,7 +90,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "prepare": Command("cut videos into a clip store", lambda _: prepare_parser(), run_prepare),
+    "prepare": Command("cut videos into a clip store", prepare_parser, run_prepare),
     "merge": Command("join the parts that prepare --shard wrote into a clip store", lambda _: merge_parser(), run_merge),
     "inspect": Command("show what a clip store, a run folder or a model file holds", lambda _: inspect_parser(), run_inspect),
     "plan": Command("print the growth plan of a configuration", plan_parser, run_plan),

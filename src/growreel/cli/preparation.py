@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ from growreel.cli.parser import CommandParser
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.faces.settings import FaceSettings
+from growreel.preparation.recipes import load_recipe, recipe_names
 
 if TYPE_CHECKING:
     from growreel.preparation.report import PrepareReport
@@ -26,16 +30,19 @@ def number(text: str) -> float:
     return float(text)
 
 
-def prepare_parser() -> ArgumentParser:
+def prepare_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
+    """Build the parser; a recipe that `arguments` name gives other flags their defaults."""
+    recipe = _recipe_named(arguments)
     parser = CommandParser(
-        usage="growreel prepare SOURCE STORE --size TxHxW [options]",
+        usage="growreel prepare SOURCE STORE --size TxHxW|--recipe NAME [options]",
         description="Read every video, folder of frames and strip image under SOURCE and write clips of one size to STORE. "
         "Zip and tar archives, .npy and .npz arrays and TIFF stacks are read too. Exit code 0: everything was read; 1: something was "
         "skipped or damaged (listed); 2: nothing written. The same command goes on after an interruption.",
     )
     parser.add_argument("source", type=Path, help="a file or a folder")
     parser.add_argument("store", type=Path, help="folder to write")
-    parser.add_argument("--size", required=True, help="frames, rows and columns of a clip, TxHxW")
+    parser.add_argument("--size", required=recipe is None, help="frames, rows and columns of a clip, TxHxW")
+    parser.add_argument("--recipe", default=None, help=f"settings of a published data set: {', '.join(recipe_names())}; other flags win")
     parser.add_argument("--frame-stride", type=int, default=1, help="take every N-th frame of a video")
     parser.add_argument("--clip-stride", type=int | None, default=None, help="frames between starts of clips; default: no overlap")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="cut the longer side, or add borders")
@@ -58,7 +65,20 @@ def prepare_parser() -> ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="list every source, not only those with something to tell")
     parser.add_class_arguments(FaceSettings, "faces")
     add_json(parser)
+    if recipe is not None:
+        parser.set_defaults(asdict(load_recipe(recipe)))
     return parser
+
+
+def _recipe_named(arguments: Sequence[str]) -> str | None:
+    """What --recipe names, if anything."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    scan.add_argument("--recipe")
+    try:
+        named: str | None = scan.parse_known_args(arguments)[0].recipe
+    except argparse.ArgumentError:  # a flag without its value: the real parser says so
+        return None
+    return named
 
 
 def merge_parser() -> ArgumentParser:

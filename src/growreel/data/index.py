@@ -24,6 +24,7 @@ MOST_FPS = 1e6
 
 Extent = Annotated[int, Within(1, 2**31)]
 Count = Annotated[int, Within(1, MOST_CLIPS)]
+Rate = Annotated[float, Within(1 / MOST_FPS, MOST_FPS)]
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,13 @@ def check_index(index: dict[str, Any]) -> dict[Size, tuple[Shard, ...]]:
         if name not in index:
             raise ValueError(f"{name} is missing")
     shape: Shape = convert(index["shape"], Shape, "shape")
-    convert(index["fps"], Annotated[float, Within(1 / MOST_FPS, MOST_FPS)], "fps")
+    convert(index["fps"], Rate, "fps")
     count = convert(index["count"], Count, "count")
     labels = convert(index["labels"], tuple[str, ...], "labels")
     convert(index["options"], dict[str, Any], "options")
     convert(index["skipped"], tuple[tuple[str, str], ...], "skipped")
     convert(index.get("held_out", []), tuple[str, ...], "held_out")
+    convert(index.get("rates", []), tuple[tuple[Rate, Count], ...], "rates")
     _check_clips(index["clips"], count, len(labels))
     levels = convert(index["levels"], Annotated[dict[str, tuple[Shard, ...]], Within(1, MOST_LEVELS)], "levels")
     shards = {Size.parse(name, "levels"): each for name, each in levels.items()}

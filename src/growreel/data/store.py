@@ -50,7 +50,8 @@ class ClipStore:
 
     Attributes: `path`, `size` (of the full level), `channels` (1 or 3), `fps` (of playing a full clip), `labels` (names),
     `clips` (one ClipRecord each), `options` (what prepare was told), `held_out` (sources that are not for
-    training), `skipped` (name and reason of sources left out).
+    training), `skipped` (name and reason of sources left out), `rates` (frames per second, and how many clips play at
+    that rate, ascending; of stores of this version that have any).
     """
 
     def __init__(self, path: Path, index: dict[str, Any]) -> None:
@@ -66,6 +67,7 @@ class ClipStore:
         self.options: dict[str, Any] = dict(index["options"])
         self.skipped: tuple[tuple[str, str], ...] = tuple((name, reason) for name, reason in index["skipped"])
         self.held_out = frozenset[str](index.get("held_out", ()))
+        self.rates = tuple((float(rate), int(clips)) for rate, clips in index.get("rates", ()))
         self._verified = VerifiedShards(path)
         self._files: dict[str, int] = {}
         self._lock = threading.Lock()

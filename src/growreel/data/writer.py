@@ -190,8 +190,11 @@ class StoreWriter:
         with self._disk_errors():
             raise error
 
-    def finish(self, *, fps: float, skipped: Sequence[tuple[str, str]] = ()) -> None:
-        """Write the index and put the store in place. Raises GrowreelError if there is no clip or the disk is full."""
+    def finish(self, *, fps: float, skipped: Sequence[tuple[str, str]] = (), rates: Mapping[float, int] | None = None) -> None:
+        """Write the index and put the store in place. Raises GrowreelError if there is no clip or the disk is full.
+
+        `rates`: how many clips play at each rate, where that is known.
+        """
         clips = [clip for entry in self._entries for clip in entry["clips"]]
         if not clips:
             raise GrowreelError(f"{self.path}: no clips to store")
@@ -210,6 +213,8 @@ class StoreWriter:
                 "levels": self._shards.seal(len(clips)),
                 "clips": [[source, frame, None if label is None else names.index(label)] for source, frame, label in clips],
             }
+            if rates:
+                index["rates"] = [[rate, rates[rate]] for rate in sorted(rates)]
             if (share := self._kept.heading["options"].get("holdout")) is not None:
                 index["held_out"] = self._held_out(index, float(share))
             shutil.rmtree(self.partial / SPOOL, ignore_errors=True)

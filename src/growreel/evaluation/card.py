@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from growreel.errors import GrowreelError
+from growreel.reading.folders import without_folders
 from growreel.runtime.durable import write_report
 
 FORMAT = "growreel-metric-card-1"
@@ -103,8 +104,8 @@ class MetricCard:
         raise GrowreelError(f"{metric} {figure}: is not on the card; there are {there or 'no numbers'}")
 
     def to_json(self) -> str:
-        """Strict JSON; a number that is not finite becomes null."""
-        return json.dumps(_finite({"format": FORMAT, **asdict(self)}), indent=2, allow_nan=False) + "\n"
+        """Strict JSON; a number that is not finite becomes null. Of paths the last part is kept: cards are passed on."""
+        return json.dumps(_finite({"format": FORMAT, **without_folders(asdict(self))}), indent=2, allow_nan=False) + "\n"
 
     def table(self) -> str:
         """For the terminal: a line per number, then what was left out and the warnings."""
@@ -119,25 +120,28 @@ class MetricCard:
         return "\n".join(lines + [f"warning   {warning}" for warning in self.warnings])
 
     def markdown(self) -> str:
-        """A page with the table, the protocols and the warnings."""
+        """A page with the table, the protocols and the warnings; paths as in the JSON."""
+        told = without_folders(asdict(replace(self, results=[])))
         header = ("metric", "value", "95 % interval", "repeats", "real / real", "better", "clips fake / real")
         rows = [header, ("---",) * len(header), *self._rows()]
-        lines = ["# Metric card", "", f"{_set_line('Generated', self.fake)}  ", _set_line("Real", self.real)]
-        if self.training:
+        lines = ["# Metric card", "", f"{_set_line('Generated', told['fake'])}  ", _set_line("Real", told["real"])]
+        if told["training"]:
             lines[-1] += "  "
-            lines.append(_set_line("Training", self.training))
-        lines += ["", "; ".join(f"{name} {value}" for name, value in self.settings.items() if value is not None), ""]
+            lines.append(_set_line("Training", told["training"]))
+        lines += ["", "; ".join(f"{name} {value}" for name, value in told["settings"].items() if value is not None), ""]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines += [
             "",
             "`real / real`: one half of the real clips against the other, no source video in both: what a perfect model would get.",
         ]
         lines += ["", "## Protocols", ""]
-        lines += [f"- **{r.name}** ({r.about}): " + "; ".join(f"{k} {v}" for k, v in r.protocol.items()) for r in self.results]
-        if self.left_out:
-            lines += ["", "## Left out", "", *(f"- **{name}**: {reason}" for name, reason in self.left_out.items())]
-        if self.warnings:
-            lines += ["", "## Warnings", "", *(f"- {warning}" for warning in self.warnings)]
+        lines += [
+            f"- **{r.name}** ({r.about}): " + "; ".join(f"{k} {v}" for k, v in without_folders(r.protocol).items()) for r in self.results
+        ]
+        if told["left_out"]:
+            lines += ["", "## Left out", "", *(f"- **{name}**: {reason}" for name, reason in told["left_out"].items())]
+        if told["warnings"]:
+            lines += ["", "## Warnings", "", *(f"- {warning}" for warning in told["warnings"])]
         return "\n".join(lines) + "\n"
 
     def save(self, path: Path) -> list[Path]:

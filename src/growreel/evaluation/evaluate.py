@@ -61,6 +61,11 @@ def evaluate(
     Raises:
         GrowreelError: fake and real clips cannot be compared, there are fewer than 2, or an option is out of range.
     """
+    for name, value in (("real", real), ("training", training)):
+        if isinstance(value, np.ndarray):
+            raise GrowreelError(
+                f"{name}: is an array; it must be the path of a clip store: growreel.prepare makes one of the file that numpy.save wrote"
+            )
     options = options or EvaluationOptions()
     names = tuple(options.metrics or options.published().metrics or (*METRICS, MEMORY))
     if pairs is not None and MEMORY not in names:

@@ -166,6 +166,7 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str],
         )
     assert program is not None
     proto = program.model_proto
+    forget_where(proto)
     onnx.helper.set_model_props(proto, facts)
     if half:
         half_weights(proto, onnx)
@@ -178,6 +179,15 @@ def _onnx(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str],
         return clips
 
     return packed, run
+
+
+def forget_where(proto: Any) -> None:
+    """Remove what the exporter notes of each node: lines of this program, with the folders in which it is installed."""
+    for graph in (proto.graph, *proto.functions):
+        del graph.metadata_props[:]
+        for part in (*graph.node, *graph.value_info, *getattr(graph, "input", ()), *getattr(graph, "initializer", ())):
+            if hasattr(part, "metadata_props"):
+                del part.metadata_props[:]
 
 
 def half_weights(proto: Any, onnx: Any) -> None:
@@ -196,6 +206,8 @@ def half_weights(proto: Any, onnx: Any) -> None:
 
 def _pt2(plain: PlainGenerator, loaded: LoadedGenerator, facts: dict[str, str]) -> tuple[bytes, Run]:
     program = torch.export.export(plain, _examples(loaded), dynamic_shapes=_shapes(loaded))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names the folders in which this program is installed
     stream = io.BytesIO()
     extra: dict[str, Any] = {"growreel.json": json.dumps(facts)}
     torch.export.save(program, stream, extra_files=extra)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
 from growreel.data.store import file_checksum
 from growreel.evaluation.card import FORMAT
 from growreel.reading.files import read_file
+from growreel.reading.folders import without_folders
 from growreel.reading.json_tree import parse_json
 
 LOG = logging.getLogger(__name__)
 MOST_BYTES = 2**24
-FOLDERS = re.compile(r"(?<![\w./~-])(?:~|\.{1,2}|[A-Za-z]:)?(?:[/\\][^\s/\\:;,()'\"]+)+")
 
 
 def measured_card(model: Path) -> dict[str, Any] | None:
@@ -41,14 +40,3 @@ def measured_card(model: Path) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = without_folders(card)
     return found
-
-
-def without_folders(value: Any, name: str = "") -> Any:
-    """The same tree with the last part of every path alone: whole ones tell whose machine it was."""
-    if isinstance(value, dict):
-        return {key: without_folders(entry, str(key)) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [without_folders(entry, name) for entry in value]
-    if not isinstance(value, str):
-        return value
-    return re.split(r"[/\\]", value)[-1] if name == "path" else FOLDERS.sub(lambda path: re.split(r"[/\\]", path[0])[-1], value)

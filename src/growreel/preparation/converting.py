@@ -82,10 +82,16 @@ def _convert_windows(source: Source, cut: Cut, emit: Emit, beat: Callable[[], No
     cutters = [_cutter(cut) for _ in source.windows or ()]
     begun: dict[int, int] = {}  # number of the first picture that a cutter was fed
     frames = clips = 0
+    first_time = 0.0
     for shown in _until_trouble(source, cut, findings, threads):
         number, frames = frames, frames + 1
         if source.windows is not None:
-            wanted = [(place, each.box(shown.picture)) for place, each in enumerate(source.windows) if each.holds(number, shown.time)]
+            if findings.timeless and not all(each.in_frames for each in source.windows):
+                findings.damage("its pictures have no times: give their windows by start_frame and end_frame")
+                break
+            first_time = first_time if number else shown.time
+            time = round(shown.time - first_time, 6)  # recordings of broadcasts begin at any time
+            wanted = [(place, each.box(shown.picture)) for place, each in enumerate(source.windows) if each.holds(number, time)]
         else:
             boxes = grid_boxes(shown.picture, cut.size)
             cutters = cutters or [_cutter(cut) for _ in boxes]

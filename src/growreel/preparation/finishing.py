@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from growreel.data.writer import StoreWriter
 from growreel.preparation.faces.manifest import summary, write_findings
-from growreel.preparation.report import PrepareReport, SourceRow, store_rate
+from growreel.preparation.report import PrepareReport, SourceRow, clips_at_rates, store_rate
 
 
 def finish_store(writer: StoreWriter, rows: Sequence[SourceRow], *, anonymous: bool) -> PrepareReport:
@@ -34,5 +34,5 @@ def finish_store(writer: StoreWriter, rows: Sequence[SourceRow], *, anonymous: b
     skipped = [(row.name, row.note) for row in rows if row.status == "skipped"]
     if anonymous:  # a reason may name files too
         skipped = [(f"source {number}", "not kept") for number in range(1, len(skipped) + 1)]
-    writer.finish(fps=rate, skipped=skipped)
+    writer.finish(fps=rate, skipped=skipped, rates=clips_at_rates(rows))
     return PrepareReport(writer.path, writer.clip_count, tuple(rows), notes + told)

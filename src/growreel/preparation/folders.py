@@ -2,7 +2,8 @@
 
 1. A picture with the name of a film beside it is that film's thumbnail: left out.
 2. Names that differ only in their numbers are one sequence; the first number that is different in every name counts its frames, and
-   numbers before it that repeat tell films apart (`cat_000`, `dog_000`, `take2_000` are three). `0.25, 0.5, 1.0` are decimals.
+   numbers before it that repeat tell films apart (`cat_000`, `dog_000`, `take2_000` are three). `0.25, 0.5, 1.0` are decimals, and a date
+   with a time of day (`2026-11-27_14-05-09`, `20261127_140509`) is one number, of seconds.
 3. A sequence named like another one and `mask`, `depth`, `thumb` or the like (MASK_WORDS) is left out.
 4. A step of twice the usual one or more is a gap, which no clip crosses.
 5. Where names follow no such rule, all pictures are one film in natural order; single ones beside sequences are left out.
@@ -10,6 +11,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import re
 import statistics
@@ -25,6 +27,11 @@ MASK_WORDS = "mask|matte|alpha|depth|disp|disparity|seg|segmentation|label|label
 MASK = re.compile(rf"[ _.\-]?(?:{MASK_WORDS})s?(?=[ _.\-]|$)", re.IGNORECASE)
 IS_MASK = re.compile(rf"(?:^|[ _.\-])(?:{MASK_WORDS})s?(?:[ _.\-]|$)", re.IGNORECASE)
 GAP = 2.0  # usual steps
+CLOCK = re.compile(
+    r"(?<![0-9])((?:19|20)[0-9]{2})([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12][0-9]|3[01])[-_ T.]{0,3}"
+    r"([01][0-9]|2[0-3])([-_.:]?)([0-5][0-9])\6([0-5][0-9])(?:\.?([0-9]{3}|[0-9]{6}))?(?![0-9])",
+    re.ASCII,
+)  # a date, a time of day, and perhaps thousandths or millionths of a second
 
 NameKey = list[tuple[bool, int, str]]
 
@@ -40,10 +47,11 @@ class PictureFilm:
 
 @dataclass(frozen=True)
 class _Named:
-    """A picture and its name, taken apart: texts[0] numbers[0] texts[1] numbers[1] ... texts[-1]."""
+    """A picture and its name, taken apart: texts[0] written[0] texts[1] written[1] ... texts[-1]; and the values of what is written."""
 
     look: Look
     texts: tuple[str, ...]
+    written: tuple[str, ...]
     numbers: tuple[float, ...]
 
 
@@ -92,14 +100,32 @@ def _stem(each: Look) -> str:
     return PurePosixPath(each.file.name).stem
 
 
-def _taken_apart(each: Look) -> _Named:
-    pieces = re.split(r"([0-9]+)", _stem(each))
-    return _Named(each, (*pieces[0::2], each.file.suffix), tuple(float(piece) for piece in pieces[1::2]))
+def _taken_apart(each: Look, *, clock: bool = False) -> _Named:
+    """With `clock`, a date and time of day is one number."""
+    stem = _stem(each)
+    found = CLOCK.search(stem) if clock else None
+    seconds = _seconds(found) if found else None
+    if found is None or seconds is None:
+        pieces = re.split(r"([0-9]+)", stem)
+        return _Named(each, (*pieces[0::2], each.file.suffix), tuple(pieces[1::2]), tuple(map(float, pieces[1::2])))
+    before, after = (re.split(r"([0-9]+)", part) for part in (stem[: found.start()], stem[found.end() :]))
+    texts, written = (*before[0::2], *after[0::2], each.file.suffix), (*before[1::2], found[0], *after[1::2])
+    return _Named(each, texts, written, (*map(float, before[1::2]), seconds, *map(float, after[1::2])))
+
+
+def _seconds(found: re.Match[str]) -> float | None:
+    """Seconds since some moment; None for a day that is none."""
+    year, month, day, hour, minute, second = (int(found[group]) for group in (1, 3, 4, 5, 7, 8))
+    try:
+        whole = datetime.datetime(year, month, day, hour, minute, second).toordinal() * 86400 + hour * 3600 + minute * 60 + second
+    except ValueError:
+        return None
+    return whole + float(f"0.{found[9] or 0}")
 
 
 def _sequences(group: list[_Named]) -> list[PictureFilm]:
     """The films among pictures whose names differ in numbers only."""
-    group = _with_decimals(group)
+    group = _with_decimals(_with_clock(group))
     columns = [[each.numbers[column] for each in group] for column in range(len(group[0].numbers))]
     changing = [column for column, values in enumerate(columns) if len(set(values)) > 1]
     if not changing:
@@ -122,10 +148,17 @@ def _film(members: list[_Named], counting: int) -> PictureFilm:
 
 def _pattern(named: _Named, open_columns: tuple[int, ...]) -> str:
     """The name with a star for the number that counts."""
-    pieces = re.split(r"([0-9]+(?:\.[0-9]+)?)" if len(named.texts) - 2 > len(named.numbers) else r"([0-9]+)", _stem(named.look))
-    for column in open_columns:
-        pieces[2 * column + 1] = "*"
-    return "".join(pieces) + named.look.file.suffix
+    numbers = ["*" if column in open_columns else each for column, each in enumerate(named.written)]
+    return "".join(itertools.chain.from_iterable(zip(named.texts, (*numbers, ""), strict=False))) + named.texts[-1]
+
+
+def _with_clock(group: list[_Named]) -> list[_Named]:
+    """Dates with times of day as one number each, if they alone tell the pictures apart: they may also be when a whole film began."""
+    clocked = [_taken_apart(each.look, clock=True) for each in group]
+    if len({each.texts for each in clocked}) > 1 or len({each.numbers for each in clocked}) < len(group):
+        return group
+    changing = [len(set(column)) for column in zip(*(each.numbers for each in clocked), strict=True)]
+    return clocked if len(group) in changing else group
 
 
 def _with_decimals(group: list[_Named]) -> list[_Named]:
@@ -135,8 +168,8 @@ def _with_decimals(group: list[_Named]) -> list[_Named]:
     if len(points) != 1 or len(group) < 3:
         return group
     at = points[0] - 1
-    written = [re.split(r"([0-9]+)", _stem(each.look))[2 * at + 3] for each in group]
-    values = sorted(float(f"{int(each.numbers[at])}.{fraction}") for each, fraction in zip(group, written, strict=True))
+    written = [each.written[at + 1] for each in group]
+    values = sorted(float(f"{each.written[at]}.{fraction}") for each, fraction in zip(group, written, strict=True))
     steps = [after - before for before, after in itertools.pairwise(values)]
     if len({len(fraction) for fraction in written}) > 1:
         decimal = not any(len(fraction) > 1 and fraction.endswith("0") for fraction in written)
@@ -149,8 +182,9 @@ def _with_decimals(group: list[_Named]) -> list[_Named]:
     return [
         _Named(
             each.look,
-            texts,
-            (*each.numbers[:at], float(f"{int(each.numbers[at])}.{fraction}"), *each.numbers[at + 2 :]),
+            (*texts[: at + 1], *texts[at + 2 :]),
+            (*each.written[:at], f"{each.written[at]}.{fraction}", *each.written[at + 2 :]),
+            (*each.numbers[:at], float(f"{each.written[at]}.{fraction}"), *each.numbers[at + 2 :]),
         )
         for each, fraction in zip(group, written, strict=True)
     ]

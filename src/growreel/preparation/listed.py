@@ -92,6 +92,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _add(path: Path, row: int, labels: dict[str, str | None], name: str, label: str | None) -> None:
+    name = name.removeprefix("./")
     if not name:
         raise GrowreelError(f"--list {path}: row {row}, column video: is empty")
     if labels.get(name, label) != label:

@@ -80,7 +80,15 @@ def _look(file: MediaFile) -> Look:
 
 
 def reason_of(error: Exception, file: MediaFile) -> str:
-    """An error's message without the path, which the table shows in its own column."""
-    if isinstance(error, GrowreelError):
-        return str(error).removeprefix(f"{file}: ")
-    return f"cannot be read ({type(error).__name__}: {error})"
+    """An error's message without the file's path, which the table shows in its own column.
+
+    It is kept in the index of the store, which may be passed on, so no path to the file's folder stays in it, whatever the library
+    that raised the error has put there. A GrowreelError has what is no text in a name escaped.
+    """
+    message = str(error) if isinstance(error, GrowreelError) else f"cannot be read ({type(error).__name__}: {error})"
+    message = message.removeprefix(str(GrowreelError(f"{file}: ")))
+    whole = file.path.resolve()
+    for path, kept in ((str(file.path), file.path.name), (str(whole), whole.name), (f"{whole.parent}/", "")):
+        for written in (path, str(GrowreelError(path))):
+            message = message.replace(written, kept)
+    return message

@@ -97,12 +97,18 @@ def _noted(heading: str, rows: Iterable[SourceRow]) -> list[str]:
     return lines
 
 
-def store_rate(rows: Sequence[SourceRow]) -> tuple[float, tuple[str, ...]]:
-    """The rate at which most clips play, and a note if not all do."""
+def clips_at_rates(rows: Sequence[SourceRow]) -> Counter[float]:
+    """How many clips play at each rate; those of sources without one are not counted."""
     clips: Counter[float] = Counter()
     for row in rows:
         if row.clips and row.fps:
             clips[row.fps] += row.clips
+    return clips
+
+
+def store_rate(rows: Sequence[SourceRow]) -> tuple[float, tuple[str, ...]]:
+    """The rate at which most clips play, and a note if not all do."""
+    clips = clips_at_rates(rows)
     if not clips:
         return DEFAULT_FPS, ()
     rate = clips.most_common(1)[0][0]

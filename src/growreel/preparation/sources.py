@@ -17,6 +17,7 @@ from growreel.preparation.looking import Look, look, reason_of
 from growreel.preparation.windows import Window
 from growreel.video.archives import MediaFile
 from growreel.video.arrays import ArrayPart
+from growreel.video.depth import FULL, note_of
 from growreel.video.media import Colors, Findings, Frame, Shown, StillPicture
 from growreel.video.reading import bits_of, read_array, read_pictures, read_still
 from growreel.video.timing import with_breaks
@@ -68,16 +69,21 @@ class Source:
             assert self.part is not None
             yield from read_array(first, self.part, colors=colors, findings=findings)
         elif self.kind == "strip":
-            for frame in split_strip(read_still(first, colors=colors).pixels()):
+            for frame in split_strip(read_still(first, colors=colors, bits=self._bits(findings)).pixels()):
                 yield Shown(0.0, 1.0, StillPicture(frame))
         else:
             yield from with_breaks(self._frames(colors, findings), findings)
 
+    def _bits(self, findings: Findings) -> int:
+        """How many bits of its pictures are used, if they are deep."""
+        if not self.deep:
+            return FULL
+        bits = bits_of(self.files, findings)
+        findings.note(note_of(bits))
+        return bits
+
     def _frames(self, colors: Colors, findings: Findings) -> Iterator[Shown]:
-        bits = 16
-        if self.deep:
-            bits = bits_of(self.files, findings)
-            findings.note(f"16-bit pixels, of which {bits} bits are used: 0 to {2**bits - 1:,} became 0 to 255")
+        bits = self._bits(findings)
         if self.begins:
             before = self.files[min(self.begins) - 1].name
             findings.note(f"gaps in its numbers ({len(self.begins)}, the first after {before}); no clip goes across")
@@ -266,7 +272,7 @@ def _take(folder: _Folder, looks: list[Look], top: str, labels: bool, found: Fou
         squares = _squares(each)
         # Two or three squares side by side may also be a frame of wide film: several of one size are taken for that.
         if squares >= SURE_STRIP or (squares >= 2 and sizes[each.height, each.width] == 1):
-            sources.append(Source(_joined(folder.name, each.file.name), "strip", (each.file,), label))
+            sources.append(Source(_joined(folder.name, each.file.name), "strip", (each.file,), label, deep=each.deep))
         else:
             frames.append(each)
     films, left_out = arrange(frames, [each.file.name for each in looks if each.kind == "film"])

@@ -20,6 +20,7 @@ class Window:
         in_frames: which of the two.
         x, y, w, h: left, top, width and height, in pixels of the upright picture or in shares of it.
         in_shares: which of the two.
+        label: of what is in it, if the file says so.
     """
 
     row: int
@@ -31,9 +32,10 @@ class Window:
     h: float
     in_frames: bool = False
     in_shares: bool = False
+    label: str | None = None
 
     def holds(self, frame: int, time: float) -> bool:
-        """Whether it has the frame of this number, shown at `time` seconds."""
+        """Whether it has the frame of this number, shown `time` seconds after the first."""
         return self.start <= (frame if self.in_frames else time) < self.end
 
     def box(self, picture: Picture) -> Box | None:

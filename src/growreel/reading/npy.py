@@ -31,6 +31,10 @@ DTYPE = re.compile(r"[<>|=]?[biufcSUV?]\d{0,9}", re.ASCII)
 DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError)
 
 
+class NotNumbersError(ValueError):
+    """An array is whole, but holds objects, records or text."""
+
+
 class ArrayHeader(NamedTuple):
     """What an array file says of itself: its axes, whether the first one runs fastest, its type."""
 
@@ -45,7 +49,7 @@ class ArrayHeader(NamedTuple):
 
 
 def read_header(stream: IO[bytes]) -> ArrayHeader:
-    """Read the header of a `.npy`; the stream then stands at the first value. Raises ValueError if it is none, or holds objects."""
+    """Read the header of a `.npy`; the stream then stands at the first value. Raises ValueError if it is none; NotNumbersError."""
     start = stream.read(8)
     if len(start) < 8 or not start.startswith(MAGIC):
         raise ValueError("it is no .npy file")
@@ -124,7 +128,7 @@ def _parse(text: str) -> ArrayHeader:
         raise ValueError(f"its header is {shown(text)}")
     name, fortran, shape = tree["descr"], tree["fortran_order"], tree["shape"]
     if not isinstance(name, str) or not DTYPE.fullmatch(name):
-        raise ValueError(f"it holds {shown(name)}, not plain numbers")
+        raise NotNumbersError(f"it holds {shown(name)}, not plain numbers")
     if type(fortran) is not bool or not isinstance(shape, tuple) or len(shape) > MOST_AXES:
         raise ValueError(f"its header is {shown(text)}")
     if not all(type(extent) is int and 0 <= extent < 2**62 for extent in shape):

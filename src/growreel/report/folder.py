@@ -12,6 +12,7 @@ from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
 from growreel.reading.files import read_file
+from growreel.reading.folders import without_folders
 from growreel.reading.json_tree import parse_json
 from growreel.training.run_folder import RunFolder
 from growreel.training.stats import read_lines, seconds_trained
@@ -127,11 +128,14 @@ def _read_card(path: Path) -> dict[str, Any] | None:
     card = _read_json(path)
     if card is None or card.get("format") != CARD_FORMAT or not isinstance(card.get("results"), list):
         return None
-    return card if all(isinstance(card.get(part), dict) for part in ("fake", "real", "settings")) else None
+    if not all(isinstance(card.get(part), dict) for part in ("fake", "real", "settings")):
+        return None
+    found: dict[str, Any] = without_folders(card)
+    return found
 
 
 def open_store(run: Run) -> ClipStore:
-    """The store that the run was trained on, where environment.json says it is. Raises GrowreelError, saying why, if it is not there."""
+    """The store that the run was trained on, where local.json says it is. Raises GrowreelError, saying why, if it is not there."""
     known = run.environment.get("store")
     if not isinstance(known, dict):
         known = {"path": _store_in_command(run.environment.get("command", []))}

@@ -12,6 +12,7 @@ import torch
 from growreel.config import Config, to_dict, to_yaml
 from growreel.errors import GrowreelError
 from growreel.models import build_discriminator, build_generator
+from growreel.reading.folders import command_without_folders, last_part, without_folders
 from growreel.report.cards import card_rows
 from growreel.report.clips import SAMPLES, Made, Real, compare_with_real, film_strip, make
 from growreel.report.curves import metric_charts, speed_charts, training_charts, weight_chart
@@ -113,7 +114,7 @@ def _real(run: Run, samples: Made | None) -> tuple[Real | None, str]:
         with open_store(run) as store:
             return compare_with_real(run, samples, store), ""
     except GrowreelError as reason:
-        return None, f"Real clips cannot be shown: {reason}."
+        return None, f"Real clips cannot be shown: {without_folders(str(reason))}."
 
 
 def _pictures(made: Made | None, what: str, most_rows: int) -> list[Picture]:
@@ -180,11 +181,11 @@ def _stage_table(run: Run) -> list[dict[str, Any]]:
 
 
 def started_with(run: Run) -> str:
-    """The command line that last worked on this run, or nothing if it was started from Python."""
+    """The command line that last worked on this run, without folders; nothing if it was started from Python."""
     command: Sequence[str] = run.environment.get("command", [])
     if "train" not in command:
         return ""
-    words = ["growreel", *command[list(command).index("train") :]]
+    words = ["growreel", *command_without_folders(list(command)[list(command).index("train") :])]
     processes = run.environment.get("processes", 1)
     if processes > 1:
         words = ["torchrun", "--nproc-per-node", str(processes), "-m", *words]
@@ -192,10 +193,10 @@ def started_with(run: Run) -> str:
 
 
 def _again(run: Run) -> str:
-    """A command that trains the same in a new folder: config.yaml has every setting, the seed too."""
+    """A command that trains the same in a new folder beside the run: config.yaml has every setting, the seed too."""
     store = run.environment.get("store")
-    where = store["path"] if isinstance(store, dict) else "STORE"
-    return shlex.join(["growreel", "train", str(where), "--out", f"{run.path}-again", "--config", str(run.path / "config.yaml")])
+    where = last_part(str(store["path"])) if isinstance(store, dict) else "STORE"
+    return shlex.join(["growreel", "train", where, "--out", f"{run.name}-again", "--config", f"{run.name}/config.yaml"])
 
 
 def changed_settings(config: Config) -> list[tuple[str, Any, Any]]:

@@ -95,6 +95,9 @@ def held(file: Path, what: str) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)  # whose machine it was is nobody's business once the folder is passed on
     finally:
         os.close(descriptor)

@@ -25,6 +25,7 @@ from growreel.data.store import INDEX, ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.models.files import write_model
 from growreel.reading.files import read_file
+from growreel.reading.folders import command_without_folders
 from growreel.reading.json_tree import parse_json
 from growreel.runtime import distributed
 from growreel.runtime.durable import PARTIAL, replace_text, tidy, writing
@@ -50,6 +51,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
+        self.local = path / "local.json"
         self.data_file = path / "data.json"
         self.lock = path / ".lock"
         self.stats = path / "stats.jsonl"
@@ -84,7 +86,10 @@ class RunFolder:
             yield
 
     def record(self, config: Config, data: DataRecord, store: ClipStore, clips_shown: int) -> None:
-        """Write down with what the run goes on from `clips_shown`: config.yaml, data.json, and a line in environment.json."""
+        """Write down with what the run goes on from `clips_shown`: config.yaml, data.json, and a line in environment.json and local.json.
+
+        Of these local.json alone has paths of this machine: it is left out where a run is passed on.
+        """
         self.data = [record for record in self.read_data() if record.since <= clips_shown]
         if not self.data or self.data[-1].differences(data):
             self.data.append(replace(data, since=clips_shown))
@@ -92,7 +97,9 @@ class RunFolder:
         with writing(self.path):
             for folder in (self.models, self.samples):
                 folder.mkdir(parents=True, exist_ok=True)
-            replace_text(self.environment, _rows([*self.starts(), _environment(store, clips_shown)]))
+            now = time.time()
+            replace_text(self.local, _rows([*_read_rows(self.local), _places(store, now)]))
+            replace_text(self.environment, _rows([*_read_rows(self.environment), _environment(store, clips_shown, now)]))
             _replace_if_other(self.data_file, _rows(records))
             _replace_if_other(self.config, to_yaml(config))
 
@@ -141,19 +148,30 @@ class RunFolder:
         """Whether nothing is here, or only what a run writes before its first configuration."""
         if not self.path.exists():
             return True
-        own = {self.lock.name, self.models.name, self.samples.name, self.environment.name, self.data_file.name}
+        own = {self.lock.name, self.models.name, self.samples.name, self.environment.name, self.local.name, self.data_file.name}
         entries = list(self.path.iterdir()) if self.path.is_dir() else [self.path]
         return all((e.name in own and not (e.is_dir() and any(e.iterdir()))) or PARTIAL.fullmatch(e.name) for e in entries)
 
     def starts(self) -> list[Any]:
-        """The lines of environment.json; growreel 0.1 kept the last start alone."""
-        try:
-            starts = json.loads(self.environment.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
-        except (ValueError, RecursionError):
-            return [{"error": "the lines before were damaged"}]
-        return starts if isinstance(starts, list) else [starts]
+        """The lines of environment.json, each with what local.json has of the same moment: command, folder, and where the store lies."""
+        places = {each.get("time"): each for each in _read_rows(self.local) if isinstance(each, dict)}
+        starts = list[Any]()
+        for start in _read_rows(self.environment):
+            if isinstance(start, dict) and (place := places.get(start.get("time"))) and isinstance(start.get("store"), dict):
+                start = {**start, **place, "store": {**start["store"], "path": place.get("store")}}
+            starts.append(start)
+        return starts
+
+
+def _read_rows(path: Path) -> list[Any]:
+    """A list with one value per line; growreel 0.1 kept the last start alone."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (ValueError, RecursionError):
+        return [{"error": "the lines before were damaged"}]
+    return rows if isinstance(rows, list) else [rows]
 
 
 def _rows(values: list[Any]) -> str:
@@ -166,10 +184,15 @@ def _replace_if_other(path: Path, text: str) -> None:
         replace_text(path, text)
 
 
-def _environment(store: ClipStore, clips_shown: int) -> dict[str, Any]:
-    """What made the run and from what; the store's facts are kept because stores move and go."""
+def _places(store: ClipStore, now: float) -> dict[str, Any]:
+    """Where the run was started and where its store lies: what is nobody else's business."""
+    return {"time": now, "command": sys.argv, "folder": str(Path.cwd()), "store": str(store.path.absolute())}
+
+
+def _environment(store: ClipStore, clips_shown: int, now: float) -> dict[str, Any]:
+    """What made the run and from what, without folders; the store's facts are kept because stores move and go."""
     return {
-        "time": time.time(),
+        "time": now,
         "clips": clips_shown,
         "growreel": installed_version("growreel"),
         "python": platform.python_version(),
@@ -179,10 +202,9 @@ def _environment(store: ClipStore, clips_shown: int) -> dict[str, Any]:
         "cpu_threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": distributed.world_size(),
-        "command": sys.argv,
-        "folder": str(Path.cwd()),
+        "command": command_without_folders(sys.argv),
         "store": {
-            "path": str(store.path.absolute()),
+            "path": store.path.absolute().name,
             "sha256": file_checksum(store.path / INDEX),  # the index holds the checksum of every shard
             "clips": len(store),
             "size": str(store.size),

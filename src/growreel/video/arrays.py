@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
-from growreel.reading.npy import ArrayHeader, read_header
+from growreel.reading.npy import ArrayHeader, NotNumbersError, read_header
 from growreel.reading.words import plain, shown
 from growreel.video import hdf5
 from growreel.video.archives import MAX_RATIO, UNPACKING_ERRORS, MediaFile
@@ -48,28 +48,39 @@ class Film(NamedTuple):
 
 
 def list_arrays(file: MediaFile) -> tuple[list[ArrayPart], list[tuple[str, str]]]:
-    """The films of an array file, and the data sets of an HDF5 file that are none: name and reason.
+    """The films of an array file, and the arrays or data sets of an .npz or HDF5 file that are none: name and reason.
 
     Raises GrowreelError, naming type or shape, if it holds none; DamagedError if it is damaged.
     """
+    if file.suffix == ".npy":
+        with file.opened() as stream:
+            ((_, header, _),) = _arrays(stream, file)
+            return _parts("", header.shape, _axes(header.shape, header.dtype, f"{file}: the array ")), []
     parts, others = list[ArrayPart](), list[tuple[str, str]]()
-    if file.suffix in hdf5.SUFFIXES:
-        with hdf5.opened(file) as found:
-            for key, values, problem in hdf5.data_sets(found):
-                try:
-                    if problem:
-                        raise GrowreelError(problem)
-                    parts += _parts(key, values.shape, _axes(values.shape, values.dtype, ""))
-                except GrowreelError as error:
-                    others.append((key, str(error)))
-        if not parts:
-            told = "; ".join(f"{key} {reason}" for key, reason in others[:NAMED]) or "it has none"
-            raise GrowreelError(f"{file}: no data set of it is a film: {told}{'; ...' if len(others) > NAMED else ''}")
-        return parts, others
-    with file.opened() as stream:
-        for key, header, _ in _arrays(stream, file):
-            parts += _parts(key, header.shape, _axes(header.shape, header.dtype, _which(file, key)))
+    for key, shape, dtype, problem in _described(file):
+        try:
+            if problem:
+                raise GrowreelError(problem)
+            parts += _parts(key, shape, _axes(shape, dtype, ""))
+        except GrowreelError as error:
+            others.append((key, str(error)))
+    if not parts:
+        told = "; ".join(f"{key} {reason}" for key, reason in others[:NAMED]) or "it has none"
+        kind = "array" if file.suffix == ".npz" else "data set"
+        raise GrowreelError(f"{file}: no {kind} of it is a film: {told}{'; ...' if len(others) > NAMED else ''}")
     return parts, others
+
+
+def _described(file: MediaFile) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any], str]]:
+    """Name, shape and type of each array of an .npz or HDF5 file, and why it cannot be read (or nothing)."""
+    if file.suffix == ".npz":
+        with file.opened() as stream:
+            for key, header, _ in _arrays(stream, file):
+                yield key, header.shape, header.dtype, ""
+        return
+    with hdf5.opened(file) as found:
+        for key, values, problem in hdf5.data_sets(found):
+            yield key, values.shape, values.dtype, problem
 
 
 def _parts(key: str, shape: tuple[int, ...], axes: str) -> list[ArrayPart]:
@@ -161,7 +172,10 @@ def _arrays(stream: IO[bytes], file: MediaFile) -> Iterator[tuple[str, ArrayHead
             for info in archive.infolist():
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as member:
-                        header = read_header(member)
+                        try:
+                            header = read_header(member)
+                        except NotNumbersError:
+                            header = ArrayHeader((), False, np.dtype(object))
                         size = header.bytes
                         if size > info.file_size or info.file_size > MAX_RATIO * max(info.compress_size, 2**20):
                             raise DamagedError(

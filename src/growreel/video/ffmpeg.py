@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.video.archives import MediaFile
@@ -28,7 +29,8 @@ DEFAULT_BONUS = 5_000_000  # pixels that a stream marked as default counts more,
 LOOSE_STARTS = ("mpeg",)  # streams that are cut anywhere: they begin with packets that nothing can decode, and say no true length
 NOTED_EVERY = 16  # frames, of which one is asked for what it says of itself
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions
-HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc")
+HEIC_BRANDS = (b"heic", b"heix", b"mif1")
+HEIC_ADVICE = "pip install 'growreel[heic]', or save it as JPEG or PNG"
 STILL_DEMUXERS = ("image2",)  # and all whose names end in _pipe: one picture a file
 
 
@@ -91,10 +93,39 @@ def open_video(file: MediaFile) -> Iterator[tuple[InputContainer, VideoStream]]:
             yield container, _pictures(container, file)
 
 
-def is_still(container: InputContainer) -> bool:
-    """Whether the file is one picture in a format that FFmpeg knows (EXR, DPX, SGI)."""
+def is_still(container: InputContainer, file: MediaFile) -> bool:
+    """Whether the file is one picture in a format that FFmpeg knows (EXR, DPX, SGI, HEIC)."""
     names = container.format.name.split(",")
-    return any(name in STILL_DEMUXERS or name.endswith("_pipe") for name in names)
+    return any(name in STILL_DEMUXERS or name.endswith("_pipe") for name in names) or _is_heic(file)
+
+
+def _is_heic(file: MediaFile) -> bool:
+    with file.opened() as stream:
+        start = stream.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+
+
+def deep_values(file: MediaFile) -> NDArray[np.uint16]:
+    """The values of a picture with 16 bits a colour, uint16 [h, w, samples], as they are stored, whatever side is up.
+
+    Raises DamagedError if it cannot be decoded, GrowreelError if its pixels lie in another way.
+    """
+    import av
+
+    with open_video(file) as (container, stream):
+        try:
+            frame = next(container.decode(stream), None)
+        except av.error.FFmpegError as error:
+            raise DamagedError(f"{file}: cannot be decoded ({error.strerror})") from error
+    if frame is None:
+        raise DamagedError(f"{file}: cannot be decoded")
+    samples = [each.bits for each in frame.format.components]
+    if set(samples) != {16} or len(frame.planes) != 1:
+        raise GrowreelError(f"{file}: its 16-bit colours cannot be read as they lie; save it with interleaved samples, or with 8 bits")
+    kind = np.dtype(np.uint16).newbyteorder(">" if frame.format.name.endswith("be") else "<")
+    lines = np.frombuffer(bytes(cast("Buffer", frame.planes[0])), kind).reshape(frame.height, -1)
+    values: NDArray[np.uint16] = lines[:, : frame.width * len(samples)].reshape(frame.height, frame.width, len(samples)).astype(np.uint16)
+    return values
 
 
 def decoded(file: MediaFile, colors: Colors, findings: Findings, threads: int = 1) -> Iterator[Shown]:
@@ -232,6 +263,8 @@ def _pictures(container: InputContainer, file: MediaFile) -> VideoStream:
     if container.format.name == "tty" or not len(container.streams):
         raise _not_media(file)
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if any(stream.disposition & Disposition.dependent for stream in streams) and _is_heic(file):
+        raise NotMediaError(f"{file}: a HEIC picture made of tiles, as phones write it: {HEIC_ADVICE}", claimed=True)
     able = [stream for stream in streams if stream.codec_context is not None]
     if able:
         return max(able, key=lambda each: each.width * each.height + DEFAULT_BONUS * bool(each.disposition & Disposition.default))
@@ -246,7 +279,7 @@ def _not_media(file: MediaFile) -> NotMediaError:
     with file.opened() as stream:
         start = stream.read(12)
     if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS:
-        return NotMediaError(f"{file}: HEIC pictures are not read; save them as JPEG or PNG", claimed=True)
+        return NotMediaError(f"{file}: a HEIC picture that FFmpeg cannot open: {HEIC_ADVICE}", claimed=True)
     if start[4:8] == b"ftyp" or start[:4] in (b"RIFF", b"\x1a\x45\xdf\xa3"):
         return NotMediaError(
             f"{file}: an incomplete video: its index or head is missing, so no frame can be decoded; copy it again", claimed=True

@@ -6,7 +6,8 @@ import mmap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from growreel.errors import GrowreelError
 from growreel.video.archives import MediaFile
 from growreel.video.depth import FULL, to_8_bits
+from growreel.video.ffmpeg import deep_values
 from growreel.video.media import MAX_PIXELS, Colors, DamagedError, Findings, Frame, Shown, StillPicture
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "TIFF", "AVIF")  # not MPO, which the JPEG reader makes of a photo with a preview
 IMAGE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
+HEIC_BRANDS = (b"heic", b"heix", b"mif1")  # single pictures; sequences are left to FFmpeg
 ORIENTATION = 0x0112  # EXIF: which side is up; 5 and more lie on their side
 BROWSER_DELAY = 0.1  # seconds; what browsers make of an animation frame that asks for 10 ms or less
 SHORTEST_DELAY = 0.0105
@@ -36,11 +39,13 @@ def open_image(file: MediaFile) -> Iterator[Image | None]:
     from PIL import Image, UnidentifiedImageError
 
     with file.opened() as stream:
-        if _is_video(stream.read(12)):
+        start = stream.read(12)
+        heic = start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS and _reads_heic()
+        if _is_video(start) and not heic:
             yield None
             return
         stream.seek(0)
-        formats = (*FORMATS, "TGA") if file.suffix == ".tga" else FORMATS  # TGA has no head to know it by
+        formats = (*FORMATS, *(["HEIF"] if heic else []), *(["TGA"] if file.suffix == ".tga" else []))  # TGA has no head to know it by
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a long strip is large for a reason
@@ -56,6 +61,17 @@ def open_image(file: MediaFile) -> Iterator[Image | None]:
             if image.width * image.height > MAX_PIXELS:
                 raise GrowreelError(f"{file}: a picture of {image.width}x{image.height}; more than {MAX_PIXELS:,} pixels are not read")
             yield None if image.format == "JPEG" and _is_motion_jpeg(stream) else image
+
+
+@lru_cache(maxsize=1)
+def _reads_heic() -> bool:
+    """Whether the extra `heic` is installed; Pillow then knows the format."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def _is_video(start: bytes) -> bool:
@@ -104,19 +120,24 @@ def upright_size(image: Image, file: MediaFile) -> tuple[int, int]:
 
 
 def is_deep(image: Image) -> bool:
-    """Whether its pixels have 16 bits, of which nothing says how many are used."""
-    return image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+    """Whether the pixels of an image that is not loaded yet have 16 bits, of which nothing says how many are used."""
+    return _is_deep_grey(image) or _is_deep_color(image)
 
 
 def brightest(image: Image, file: MediaFile) -> int:
-    """The largest value of a deep picture."""
+    """The largest value of a deep picture that is not loaded yet; how opaque it is does not count."""
     with _decoding(file):
-        return int(_deep_values(image).max())
+        if not _is_deep_color(image):
+            return int(_deep_values(image).max())
+        values = deep_values(file)
+        return int(values[..., : values.shape[2] - (values.shape[2] % 2 == 0)].max())
 
 
 def still(image: Image, file: MediaFile, colors: Colors, bits: int = FULL) -> Frame:
     """The picture upright, uint8 [h, w, colors]. Raises DamagedError, or GrowreelError for pixels of no known range."""
     with _decoding(file):
+        if _is_deep_color(image):
+            image = _from_deep_colors(deep_values(file), bits, image.getexif().get(ORIENTATION, 1))
         image.load()
         return _pixels(image, colors, bits)
 
@@ -149,8 +170,35 @@ def animation(image: Image, file: MediaFile, colors: Colors, findings: Findings,
         count, time = count + 1, time + duration
 
 
+def _is_deep_grey(image: Image) -> bool:
+    return image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+
+
+def _is_deep_color(image: Image) -> bool:
+    """Whether Pillow would take the upper 8 bits of 16, as it does where there is more than one sample a pixel."""
+    from PIL.ImageFile import ImageFile
+
+    if not isinstance(image, ImageFile) or image.format not in ("PNG", "TIFF") or not image.tile:
+        return False
+    how: Any = image.tile[0][3]
+    return ";16" in str(how if isinstance(how, str) else how[0])
+
+
 def _deep_values(image: Image) -> NDArray[np.uint16]:
     return np.asarray(image).astype(np.uint16)
+
+
+def _from_deep_colors(values: NDArray[np.uint16], bits: int, orientation: int) -> Image:
+    """A Pillow image of 16-bit samples [h, w, c]; transparency uses all bits, colours `bits` of them."""
+    from PIL import Image
+
+    samples = values.shape[2]
+    pixels = to_8_bits(values, bits)
+    if samples % 2 == 0:
+        pixels[..., -1] = to_8_bits(values[..., -1])
+    image = Image.fromarray(pixels[..., 0] if samples == 1 else pixels)
+    image.getexif()[ORIENTATION] = orientation
+    return image
 
 
 def _pixels(image: Image, colors: Colors, bits: int) -> Frame:
@@ -159,7 +207,7 @@ def _pixels(image: Image, colors: Colors, bits: int) -> Frame:
 
     if image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    if is_deep(image):
+    if _is_deep_grey(image):
         image = Image.fromarray(to_8_bits(_deep_values(image), bits))
     elif image.mode in ("I", "F"):
         raise GrowreelError(f"{image.mode}: pictures of 32-bit pixels have no known range; save them with 8 or 16 bits")

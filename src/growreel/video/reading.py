@@ -46,7 +46,7 @@ def probe(path: str | os.PathLike[str] | MediaFile) -> MediaInfo:
     kind = "video"
     if still is None:
         with open_video(file) as (container, _):
-            kind = "image" if is_still(container) else "video"
+            kind = "image" if is_still(container, file) else "video"
     if kind == "image":
         return MediaInfo("image", picture.height, picture.width, None)
     return MediaInfo("video", picture.height, picture.width, findings.fps(), picture.pixel_aspect)

@@ -177,7 +177,10 @@ def _page(page: Any, file: MediaFile) -> NDArray[Any]:
 
     with file.opened() as stream, Image.open(stream, formats=["TIFF"]) as image:
         image.seek(page.index)
-        return np.asarray(image)
+        values = np.asarray(image)
+    if values.dtype.itemsize < page.dtype.itemsize:
+        raise GrowreelError(f"{file}: 16-bit colours compressed as {page.compression.name} cannot be read; save it without compression")
+    return values
 
 
 def _colored(pixels: Frame, stack: Stack, colors: Colors, file: MediaFile) -> Frame:

@@ -104,17 +104,18 @@ def at_constant_rate(shown: Iterator[Shown], fps: float, findings: Findings) -> 
         if held is None or each.begins or cut:
             if held is not None:
                 stays = SHORTEST_GAP if cut else spacing  # a container may count the gap as the last frame's duration
-                yield from _until(held, slot, _end(held, begin, fps, stays), fps, fresh)
+                yield from _until(held, slot, _end(held, begin, fps, stays), begin, fps, fresh)
             slot, begin, fresh, spacing = 0, each.time, True, SHORTEST_GAP
         else:
             spacing = each.time - held.time
         here = math.ceil((each.time - begin) * fps - LATE)
         if held is not None and here > slot:
-            yield from _until(held, slot, here, fps, fresh)
+            yield from _until(held, slot, here, begin, fps, fresh)
             slot, fresh = here, False
         held = each
     if held is not None:
-        yield from _until(held, slot, _end(held, begin, fps, SHORTEST_GAP if findings.holds else held.duration), fps, fresh)
+        last = _end(held, begin, fps, SHORTEST_GAP if findings.holds else held.duration)
+        yield from _until(held, slot, last, begin, fps, fresh)
 
 
 def _end(held: Shown, begin: float, fps: float, longest: float) -> int:
@@ -122,7 +123,7 @@ def _end(held: Shown, begin: float, fps: float, longest: float) -> int:
     return max(math.floor((held.time + min(held.duration, longest) - begin) * fps + 0.5), 1)
 
 
-def _until(held: Shown, first: int, last: int, fps: float, begins: bool) -> Iterator[Shown]:
-    """Output frames `first` to before `last`, all of them the held picture."""
+def _until(held: Shown, first: int, last: int, begin: float, fps: float, begins: bool) -> Iterator[Shown]:
+    """Output frames `first` to before `last` of the run that begins at `begin` seconds, all of them the held picture."""
     for slot in range(first, last):
-        yield Shown(slot / fps, 1 / fps, held.picture, begins and slot == first)
+        yield Shown(begin + slot / fps, 1 / fps, held.picture, begins and slot == first)

@@ -4,7 +4,7 @@
     PYTHONPATH=OLD/src python tests/data/formats/make.py tests/data/formats/NAME.zip
 
 Uses only what every version has had. `README.md` says which commit each fixture is of. A fixture is never made again: it is kept because
-such files exist. Facts of the machine (environment.json, the lock) are left out.
+such files exist. Facts of the machine (environment.json, local.json, the lock) are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from growreel.data.writer import write_store
 from growreel.growth import Size
 from growreel.training.loop import train
 
-LEFT_OUT = ("environment.json", ".lock")
+LEFT_OUT = ("environment.json", "local.json", ".lock")
 
 
 def make(folder: Path) -> None:
