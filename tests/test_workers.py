@@ -195,6 +195,16 @@ def interrupted(source: Path, store: Path, after: int, monkeypatch: pytest.Monke
         run(source, store, workers=workers, **options)
 
 
+def test_a_call_killed_while_it_wrote_the_index_leaves_nothing_in_the_store(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(films, tmp_path / "whole", workers=0)
+    interrupted(films, tmp_path / "s", 3, monkeypatch)
+    (tmp_path / "s.partial/.index.json.d3c3f984e8abbe90.partial").write_text("{")  # as kill_prepare.py found it
+    run(films, tmp_path / "s", workers=0)
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+
+
 def test_a_film_that_is_replaced_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "in"
     source.mkdir()

@@ -15,6 +15,7 @@ nothing is left beside it, and no process of any of the calls lives on.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import random
@@ -174,11 +175,20 @@ def survey(folder: Path, kills: int, films: int, engine: str, seed: int) -> dict
         else:
             killer.run("prepare", [*source, store, *cutting, "2"], store)
         stores += 1
-        different += contents(store) != right
+        if (found := contents(store)) != right:
+            different += 1
+            print(_difference(found, right), file=sys.stderr)
         leftovers += {entry.name for entry in here.iterdir()} != {"store", *(part.name for part in parts)}
         shutil.rmtree(here)
     figures = {"engine": engine, "kills": killer.made, **{f"while {name}": count for name, count in sorted(killer.moments.items())}}
     return {**figures, "stores": stores, "different": different, "with leftovers": leftovers, "survivors": len(killer.survivors())}
+
+
+def _difference(found: dict[str, bytes], right: dict[str, bytes]) -> str:
+    """Files that are not as they should be, and lines of the index that are not in both."""
+    files = sorted(name for name in found.keys() | right.keys() if found.get(name) != right.get(name))
+    one, other = (json.dumps(json.loads(each["index.json"]), indent=0).splitlines() for each in (right, found))
+    return "\n".join([f"differ: {', '.join(files)}", *difflib.unified_diff(one, other, "undisturbed", "killed", lineterm="", n=1)])
 
 
 def _made(folder: Path) -> Path:

@@ -135,7 +135,7 @@ class RayCrew:
 
     Raises:
         GrowreelError: Ray is not installed or not reached. While tasks are done: a machine sees not all `paths`, or has other versions of
-            growreel or of what decodes, or the cluster is gone.
+            growreel or of what decodes, or no machine is left.
     """
 
     def __init__(self, workers: int | None, limit: float, paths: Sequence[Path], address: str | None = None) -> None:
@@ -197,11 +197,23 @@ class RayCrew:
                 actor.job = self._queue.popleft()
                 actor.asked = actor.handle.do.remote(actor.job.attempt)
         asked = {actor.asked: actor for actor in self._actors if actor.asked is not None}
-        ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=PATIENCE)
+        ready = self._first(list(asked))
         for ref in ready:
             self._collect(asked[ref])
         if not ready and not any(actor.on_duty for actor in self._actors):
+            if not any(node["Alive"] for node in self._ray.nodes()):
+                raise GrowreelError("--engine ray: no machine of the Ray cluster is left. What is done is kept: the same command goes on")
             logger.warning("waiting for a free core of the Ray cluster")
+
+    def _first(self, asked: list[Any]) -> list[Any]:
+        """The first one that is answered; none if that takes long."""
+        try:
+            ready: list[Any] = self._ray.wait(asked, num_returns=1, timeout=PATIENCE)[0]
+        except SystemError as error:  # what Ray's client makes of whatever the handler of a signal raises
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from None
+        return ready
 
     def _collect(self, actor: _Actor) -> None:
         """Take the answer of an actor."""
@@ -264,9 +276,5 @@ def _reason(ray: Any, error: Exception) -> str:
     if isinstance(error, ray.exceptions.ActorUnavailableError):
         return "it cannot be reached"
     if isinstance(error, ray.exceptions.RayActorError):
-        said = str(error)
-        for line in said.splitlines():
-            if "Error" in line and not line.startswith("The actor"):
-                return line.strip()[:200]
-        return "it died"
+        return "a machine has no growreel that can be imported" if "failed to import" in str(error) else "it died"
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}" if str(error).strip() else type(error).__name__
