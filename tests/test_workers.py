@@ -20,7 +20,7 @@ from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.converting import Cut
-from growreel.preparation.crew import Crew, _Child
+from growreel.preparation.crew import LocalCrew
 from growreel.preparation.prepare import prepare
 from growreel.preparation.report import PrepareReport
 from growreel.preparation.sources import Source
@@ -110,9 +110,9 @@ def test_a_crash_or_a_hang_of_a_decoder_costs_one_file(films: Path, tmp_path: Pa
 
 def test_crew_gives_results_in_order_and_leaves_no_process(films: Path) -> None:
     files = [MediaFile(path) for path in sorted(films.iterdir()) if path.is_file()]
-    with Crew(2, 30.0) as crew:
+    with LocalCrew(2, 30.0) as crew:
         results = list(crew.run(LookTask((file,)) for file in files))
-        processes = [process._child for process in crew._processes if isinstance(process, _Child)]
+        processes = [process._child for process in crew._processes]
         assert [looks[0].file for looks in results] == files
         assert 1 <= len(processes) <= 2
     assert all(process.poll() is not None for process in processes)
@@ -181,7 +181,7 @@ def test_sigterm_is_answered(many: Path, tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def interrupted(source: Path, store: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(source: Path, store: Path, after: int, monkeypatch: pytest.MonkeyPatch, workers: int = 0, **options: Any) -> None:
     """A call that ends once `after` sources are in the journal."""
     real = StoreWriter.finish_source
 
@@ -192,7 +192,17 @@ def interrupted(source: Path, store: Path, after: int, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(StoreWriter, "finish_source", finish_source)
-        run(source, store, workers=0)
+        run(source, store, workers=workers, **options)
+
+
+def test_a_call_killed_while_it_wrote_the_index_leaves_nothing_in_the_store(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(films, tmp_path / "whole", workers=0)
+    interrupted(films, tmp_path / "s", 3, monkeypatch)
+    (tmp_path / "s.partial/.index.json.d3c3f984e8abbe90.partial").write_text("{")  # as kill_prepare.py found it
+    run(films, tmp_path / "s", workers=0)
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
 
 
 def test_a_film_that_is_replaced_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

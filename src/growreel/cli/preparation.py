@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -59,6 +60,9 @@ def prepare_parser(arguments: Sequence[str] = ()) -> ArgumentParser:
     parser.add_argument("--shard", default=None, help="I/N: take every N-th source from the I-th on; growreel merge joins the parts")
     parser.add_argument("--workers", type=int | None, default=None, help="processes that decode; default: one on every core")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="decode on this machine, or on those of a Ray cluster")
+    parser.add_argument(
+        "--ray-address", default=None, help="HOST:PORT of the cluster; default: RAY_ADDRESS, else a Ray on this machine alone"
+    )
     parser.add_argument("--time-limit", type=number, default=30.0, help="seconds without a new frame until a source is given up")
     parser.add_argument("--drop", type=Path | None, default=None, help="list of clips to leave out, as growreel view writes it")
     parser.add_argument("--overwrite", action="store_true", help="replace a store that is already there")
@@ -123,7 +127,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def run_prepare(options: Namespace) -> int:
     before = signal.signal(signal.SIGTERM, _stop)
     try:
-        return _prepare(options)
+        with redirect_stdout(sys.stderr):  # where Ray's client would tell of processes that died, among our results
+            report = _prepare(options)
+        return _tell(report, options)
     except _Stopped:
         print("growreel: stopped by SIGTERM; the same command goes on where it was", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -131,11 +137,11 @@ def run_prepare(options: Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _prepare(options: Namespace) -> int:
+def _prepare(options: Namespace) -> PrepareReport:
     from growreel.preparation.merging import Shard
     from growreel.preparation.prepare import prepare
 
-    report = prepare(
+    return prepare(
         options.source,
         options.store,
         Size.parse(options.size, "--size"),
@@ -155,12 +161,12 @@ def _prepare(options: Namespace) -> int:
         shard=Shard.parse(options.shard) if options.shard is not None else None,
         workers=options.workers,
         engine=options.engine,
+        ray_address=options.ray_address,
         time_limit=options.time_limit,
         overwrite=options.overwrite,
         drop=options.drop,
         faces=FaceSettings(**vars(options.faces)),
     )
-    return _tell(report, options)
 
 
 def _parse_tiles(text: str | None) -> tuple[int, int] | None:

@@ -35,9 +35,10 @@ from growreel.data.store import (
 )
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.runtime.durable import replace_text, sync_folder
+from growreel.runtime.durable import replace_text, sync_folder, tidy
 
 SPOOL = "spool"  # folder for what comes before its turn
+SWEEPS = 3  # a file that is made while its folder is being removed keeps it there
 SHARD_BYTES = 256 * 2**20
 
 
@@ -217,10 +218,10 @@ class StoreWriter:
                 index["rates"] = [[rate, rates[rate]] for rate in sorted(rates)]
             if (share := self._kept.heading["options"].get("holdout")) is not None:
                 index["held_out"] = self._held_out(index, float(share))
-            shutil.rmtree(self.partial / SPOOL, ignore_errors=True)
+            self._sweep()
             replace_text(self.partial / INDEX, json.dumps(sign_index(index)))
             self._put_in_place()
-            (self.path / JOURNAL).unlink()
+            (self.path / JOURNAL).unlink(missing_ok=True)
         self.close()
 
     def _held_out(self, index: dict[str, Any], share: float) -> list[str]:
@@ -236,11 +237,20 @@ class StoreWriter:
             heading = {name: self._kept.heading[name] for name in ("size", "channels", "options")}
             levels = self._shards.seal(self.clip_count)
             index = {**facts, **heading, "levels": levels, "clips": [entry["clips"] for entry in self._entries]}
-            shutil.rmtree(self.partial / SPOOL, ignore_errors=True)
+            self._sweep()
             replace_text(self.partial / INDEX, json.dumps(index))
             self._put_in_place()
-            (self.path / JOURNAL).unlink()
+            (self.path / JOURNAL).unlink(missing_ok=True)
         self.close()
+
+    def _sweep(self) -> None:
+        """Remove what is no part of a store, with what a killed call has left or its decoders, if they outlive it, still make."""
+        spool = self.partial / SPOOL
+        for _ in range(SWEEPS):
+            shutil.rmtree(spool, ignore_errors=True)
+        if spool.exists():
+            shutil.rmtree(spool)
+        tidy(self.partial)
 
     def discard(self) -> None:
         """Remove the partial store."""

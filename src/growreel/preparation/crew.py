@@ -18,26 +18,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-AHEAD = 8  # tasks that may be done before their turn, for each process
+from growreel.preparation.dispatch import AHEAD, DiskTrouble, Lost
+
 START_LIMIT = 120.0  # seconds for a process to import what it needs
-
-
-@dataclass(frozen=True)
-class Lost:
-    """In place of a result: what happened to the process that had the task."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class DiskTrouble:
-    """In place of a result: the place for clips could not be written."""
-
-    error: OSError
 
 
 def usable_cores() -> int:
@@ -45,39 +31,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Process(Protocol):
-    """A process that does one task after another, wherever it is. It may be killed from another thread."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be given another task."""
-        ...
-
-    def do(self, task: Any) -> Any:
-        """Give it a task and wait for the result, Lost or DiskTrouble."""
-        ...
-
-    def kill_if_silent(self) -> None:
-        """Kill it if it has shown no sign of life for too long."""
-        ...
-
-    def kill(self, reason: str) -> None:
-        """Kill it; the task it has is Lost for this reason."""
-        ...
-
-    def end(self) -> None:
-        """Take leave of it; no task comes after that."""
-        ...
-
-
-class Crew:
+class LocalCrew:
     """`workers` processes; use it as a context manager. `limit`: seconds without a sign of life until a process is given up."""
 
     def __init__(self, workers: int, limit: float) -> None:
         self.workers = workers
         self._limit = limit
-        self._processes: list[Process] = []
-        self._idle: deque[Process] = deque()
+        self._processes: list[_Process] = []
+        self._idle: deque[_Process] = deque()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._watching, daemon=True)
@@ -100,7 +61,6 @@ class Crew:
             process.end()
 
     def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield the result of each task, in order, or Lost, or DiskTrouble. A bounded number of tasks is worked on ahead."""
         waiting: deque[Future[Any]] = deque()
         rest = iter(tasks)
         try:
@@ -115,13 +75,16 @@ class Crew:
             for future in waiting:
                 future.cancel()
 
+    def threads(self, sources: int) -> int:
+        return max(1, self.workers // max(1, sources))
+
     def _do(self, task: Any) -> Any:
         if self._closed.is_set():
             return Lost("closed")
         try:
             process = self._idle.popleft()
         except IndexError:
-            process = self._start()
+            process = _Process(self._limit)
             self._processes.append(process)
             if self._closed.is_set():
                 process.kill("closed")
@@ -133,18 +96,14 @@ class Crew:
             self._processes.remove(process)
         return result
 
-    def _start(self) -> Process:
-        """Start a process on this machine."""
-        return _Child(self._limit)
-
     def _watching(self) -> None:
         while not self._closed.wait(0.2):
             for process in list(self._processes):
                 process.kill_if_silent()
 
 
-class _Child:
-    """A child of this process and what it is known to be doing."""
+class _Process:
+    """One child process and what it is known to be doing."""
 
     def __init__(self, limit: float) -> None:
         paths = [path for path in sys.path if path]
@@ -162,6 +121,7 @@ class _Child:
         return not self._killed and self._child.poll() is None
 
     def do(self, task: Any) -> Any:
+        """Give it a task and wait for the result."""
         assert self._child.stdin is not None and self._child.stdout is not None
         try:
             self._deadline = time.monotonic() + (self._limit if self._started else START_LIMIT)
@@ -189,10 +149,11 @@ class _Child:
             self._child.kill()
 
     def end(self) -> None:
+        """Take leave of the process: it ends when its input does."""
         for stream in (self._child.stdin, self._child.stdout):
             if stream is not None:
                 with suppress(OSError):
-                    stream.close()  # it ends when its input does
+                    stream.close()
         self._child.wait()
 
     def _epitaph(self) -> str:

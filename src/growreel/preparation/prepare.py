@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.preparation.boxes import read_boxes
 from growreel.preparation.converting import Cut, convert
-from growreel.preparation.crew import Crew, DiskTrouble, Lost, usable_cores
 from growreel.preparation.cutting import FITS, Fit
+from growreel.preparation.dispatch import ENGINES, Crew, DiskTrouble, Engine, Lost, start_crew
 from growreel.preparation.drops import Drop, Sieve, digest_of_drops, read_drops
 from growreel.preparation.faces.settings import FaceSettings, checked, stored
 from growreel.preparation.finishing import finish_store
@@ -37,11 +37,10 @@ from growreel.ranges import check_range
 from growreel.video import Colors
 from growreel.video.archives import MediaFile
 
-Engine = Literal["local", "ray"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
 TIME_LIMIT = 30.0  # seconds without a new frame
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 LOOKED_AT = 64  # files a process looks at in one task
+SEEN = 16  # entries of the source that a machine of a cluster must see
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ def prepare(
     drop: str | os.PathLike[str] | None = None,
     faces: FaceSettings | None = None,
     engine: Engine = "local",
+    ray_address: str | None = None,
 ) -> PrepareReport:
     """Cut every source below a folder into clips and write them as a clip store.
 
@@ -123,6 +123,8 @@ def prepare(
         drop: a list of clips to leave out, as the viewer writes it (see `preparation.drops`); they are named by source and first frame.
         faces: settings of `crop="faces"`; None for the defaults.
         engine: where the processes are: `local`, on this machine, or `ray`, on the machines of a Ray cluster (`ray_crew.RayCrew`).
+        ray_address: host:port of the cluster; None for that in RAY_ADDRESS or, without one, a Ray on this machine alone. Of a program that
+            is connected to Ray already, that one is taken.
 
     Raises:
         GrowreelError: for an argument out of range, a missing or empty source, a store that is in the way, or a full disk.
@@ -147,8 +149,12 @@ def prepare(
         raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
     if engine not in ENGINES:
         raise GrowreelError(f"--engine {engine}: is unknown; use {' or '.join(ENGINES)}")
+    if ray_address is not None and engine != "ray":
+        raise GrowreelError(f"--ray-address {ray_address}: goes with --engine ray only; add that, or leave it out")
     if engine == "ray" and workers == 0:
         raise GrowreelError("--workers 0: decodes in this process, not on a Ray cluster; leave it or --engine ray out")
+    if engine == "ray":
+        source, store = source.absolute(), store.absolute()  # its processes have working folders of their own
     _check_apart(source, store)
     check_destination(store, overwrite)
     drops = frozenset[Drop]() if drop is None else read_drops(Path(drop))
@@ -174,7 +180,7 @@ def prepare(
         anonymous=anonymous,
     )
     with ExitStack() as stack:
-        crew = _crew(engine, workers, time_limit, [source, store.absolute().parent])
+        crew = start_crew(engine, workers, time_limit, shared=_shared(source, store), ray_address=ray_address)
         if crew is not None:
             stack.enter_context(crew)
         exclude = {store.resolve(), partial_path(store).resolve()}
@@ -217,14 +223,10 @@ def prepare(
         return finish_store(writer, [*skips, *itertools.chain(*converted)], anonymous=anonymous)
 
 
-def _crew(engine: Engine, workers: int | None, time_limit: float, paths: Sequence[Path]) -> Crew | None:
-    """The processes that decode; None for this one."""
-    if engine == "ray":
-        from growreel.preparation.ray_crew import RayCrew
-
-        return RayCrew(workers, time_limit, paths)
-    count = usable_cores() if workers is None else workers
-    return Crew(count, time_limit) if count else None
+def _shared(source: Path, store: Path) -> list[Path]:
+    """What shows that a machine sees the same folders as this one: an empty one of the same name has not the same in it."""
+    inside = heapq.nsmallest(SEEN, source.iterdir()) if source.is_dir() else []
+    return [path for path in (source, *inside, store.parent) if path.exists()]
 
 
 def _stored_digest(digest: str, sources: Sequence[Source], anonymous: bool) -> str:
@@ -289,7 +291,7 @@ def _converted(
             yield sieve.correct(convert(each, cut, emit, lambda: None))
         return
     spool = writer.new_spool()
-    threads = max(1, crew.workers // max(1, len(sources)))
+    threads = crew.threads(len(sources))
     tasks = [ConvertTask(each, cut, spool / f"{number}.clips", threads, anonymous, drops) for number, each in enumerate(sources)]
     for each, task, result in zip(sources, tasks, crew.run(tasks), strict=True):
         if isinstance(result, DiskTrouble):

@@ -31,6 +31,7 @@ from growreel.preparation.sources import Source
 from growreel.video.archives import MediaFile
 
 BEAT = 0.5  # seconds between signs of life
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 TOGETHER = 2**21  # bytes of clips whose pyramids are made together
 
 
@@ -152,9 +153,18 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
             answer("disk", (problem.errno, problem.strerror))
 
 
+def _end_with_parent() -> None:
+    """A decoder that hangs must not outlive a parent that was killed. Elsewhere than on Linux it ends when it next has something to say."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     import av
 
+    _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     av.logging.set_level(av.logging.PANIC)
     logging.disable(logging.WARNING)
