@@ -45,9 +45,12 @@ pytestmark = [
 def cluster() -> Iterator[None]:
     """A Ray of two cores on this machine, as a caller who is connected already has it: starting one takes seconds."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = signal.getsignal(signal.SIGTERM)
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    signal.signal(signal.SIGTERM, before)  # which Ray takes for itself, and other tests look at
     yield
     ray.shutdown()
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
