@@ -252,6 +252,24 @@ def test_unreadable_folder_and_file_are_listed(
     assert report.exit_code == 1
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_that_may_not_be_read_is_named(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+
+    def denying(look: Any) -> Any:
+        def deny(path: Any = ".") -> Any:
+            if Path(path).name == "in":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return look(path)
+
+        return deny
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, denying(getattr(os, name)))
+    with pytest.raises(GrowreelError, match=r"in: SOURCE cannot be read \(Permission denied\)"):
+        run(tmp_path / "in", tmp_path / "s", workers=workers)
+
+
 def test_interrupted_prepare_continues_without_decoding_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "in"
     source.mkdir()

@@ -180,7 +180,8 @@ def prepare(
         anonymous=anonymous,
     )
     with ExitStack() as stack:
-        crew = start_crew(engine, workers, time_limit, shared=_shared(source, store), ray_address=ray_address)
+        shared = _shared(source, store) if engine == "ray" else []
+        crew = start_crew(engine, workers, time_limit, shared=shared, ray_address=ray_address)
         if crew is not None:
             stack.enter_context(crew)
         exclude = {store.resolve(), partial_path(store).resolve()}
