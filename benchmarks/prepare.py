@@ -83,7 +83,11 @@ def bare_in_processes(files: list[Path], height: int, shrink: bool, processes: i
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
     begin = time.perf_counter()
-    answers = [json.loads(child.communicate("go\n")[0]) for child in children]
+    for child in children:  # all at once: `communicate` waits for the end of one
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    answers = [json.loads(child.communicate()[0]) for child in children]
     wall = time.perf_counter() - begin
     count = sum(answer["frames"] for answer in answers)
     return Speed(count / wall, count / sum(answer["cpu"] for answer in answers))

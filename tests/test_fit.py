@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from growreel.bench import fit as fit_module
 from growreel.bench.fit import StageFit, check_memory, fit, rough_memory
 from growreel.cli.main import main
 from growreel.cli.training import parse_bytes
-from growreel.config import Config, from_dict, load_config, load_preset, to_dict
+from growreel.config import Config, from_dict, load_config, load_preset, to_dict, to_yaml
 from growreel.errors import GrowreelError
 from growreel.runtime.memory import available_memory, is_out_of_memory
 from growreel.training import execution as execution_module
@@ -101,16 +103,36 @@ def test_a_measured_step_that_finds_no_memory_does_not_fit() -> None:
     assert fit_module._try(large, 3, CPU, 300 * 10**6) is None
 
 
-def test_a_run_that_would_not_fit_is_not_begun(monkeypatch: pytest.MonkeyPatch, shapes_store: Path, tmp_path: Path) -> None:
+def test_a_run_that_would_not_fit_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch, shapes_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(fit_module, "available_memory", lambda device: int(rough_memory(config(), 1)))
     monkeypatch.setattr(fit_module, "_try", lambda *arguments: None)
+    caplog.set_level(logging.INFO, "growreel")
     with pytest.raises(
         GrowreelError, match=r"stage 4x8x8: a step with 16 clips at a time in float32 does not fit .*--growth\.microbatch 4"
     ):
         train(shapes_store, tmp_path / "run", config(), progress=False)
+    assert "making a step at 4x8x8, to see whether it fits into memory" in caplog.messages
     assert not (tmp_path / "run" / "config.yaml").exists()
     monkeypatch.setattr(fit_module, "available_memory", lambda device: 100 * 10**9)
     check_memory(config(), CPU)
+
+
+def test_a_script_without_a_guard_may_train(shapes_store: Path, tmp_path: Path) -> None:
+    """A step is measured in a process that does not begin the caller's program again."""
+    (tmp_path / "config.yaml").write_text(to_yaml(config(clips=32)))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import growreel\n"
+        "from growreel.bench import fit\n"
+        "fit.rough_memory = lambda config, number: float('inf')\n"
+        "print('begun', flush=True)\n"
+        f"growreel.train({str(shapes_store)!r}, 'run', growreel.load_config('config.yaml'), progress=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", script.name], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "begun\n" and not done.stderr
+    assert list_checkpoints(tmp_path / "run")
 
 
 def test_memory_that_runs_out_changes_nothing_but_the_portions(

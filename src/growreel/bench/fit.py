@@ -169,9 +169,11 @@ def check_memory(config: Config, device: torch.device) -> None:
     number = max(range(len(plan.stages)), key=lambda k: plan.sizes[k].voxels * plan.stages[k].minibatch)
     if not free or rough_memory(config, number) < free / 2:
         return
+    if distributed.rank() == 0:
+        LOG.info("making a step at %s, to see whether it fits into memory", plan.sizes[number])
     try:
         fits = _try(config, number, device, free) is not None
-    except GrowreelError as error:  # a script without `if __name__ == "__main__"` cannot start another process, say
+    except GrowreelError as error:  # that a process cannot be measured is no reason not to train
         LOG.warning("whether %s fits into memory was not looked at: %s", plan.sizes[number], str(error).splitlines()[0])
         return
     if not fits:

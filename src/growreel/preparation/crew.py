@@ -10,8 +10,6 @@ import itertools
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from growreel.preparation.dispatch import AHEAD, DiskTrouble, Lost
+from growreel.runtime.child import start_child
 
 START_LIMIT = 120.0  # seconds for a process to import what it needs
 
@@ -106,15 +105,11 @@ class _Process:
     """One child process and what it is known to be doing."""
 
     def __init__(self, limit: float) -> None:
-        paths = [path for path in sys.path if path]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        # Not -m: the module would be there twice, as __main__ and as what pickles name, and their exceptions would differ.
-        command = [sys.executable, "-P", "-c", "from growreel.preparation.worker import main; main()"]
         self._limit = limit
         self._killed = ""
         self._started = False
         self._deadline = float("inf")
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._child = start_child("growreel.preparation.worker")
 
     @property
     def alive(self) -> bool:

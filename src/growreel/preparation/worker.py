@@ -1,8 +1,7 @@
 """What a process that decodes for `prepare` does; `crew` starts it.
 
 Tasks come as pickles on standard input, answers go as pickles to what was standard output: ("beat", None) as a sign of life,
-("done", value), or ("disk", (number, text)) when the place for the clips cannot be written. It is not `multiprocessing`, which would
-import the caller's main program in every child and so need a guard in every script that calls `growreel.prepare`.
+("done", value), or ("disk", (number, text)) when the place for the clips cannot be written (`runtime.child`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -28,10 +26,10 @@ from growreel.preparation.looking import Look, look
 from growreel.preparation.privacy import StoredNames
 from growreel.preparation.report import SourceRow
 from growreel.preparation.sources import Source
+from growreel.runtime.child import answer_stream
 from growreel.video.archives import MediaFile
 
 BEAT = 0.5  # seconds between signs of life
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 TOGETHER = 2**21  # bytes of clips whose pyramids are made together
 
 
@@ -153,23 +151,12 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
             answer("disk", (problem.errno, problem.strerror))
 
 
-def _end_with_parent() -> None:
-    """A decoder that hangs must not outlive a parent that was killed. Elsewhere than on Linux it ends when it next has something to say."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> None:
     import av
 
-    _end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    answers = answer_stream()
     av.logging.set_level(av.logging.PANIC)
     logging.disable(logging.WARNING)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not get between the answers
     try:
         serve(sys.stdin.buffer, answers)
     except BrokenPipeError:
