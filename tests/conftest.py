@@ -72,8 +72,10 @@ def tiny_config(**training: Any) -> Config:
 
 
 def with_other_networks(config: Config) -> Config:
-    """The same run with networks that are not the paper's: a modulated generator, a discriminator told of every channel's deviation."""
-    network = dataclasses.replace(config.network, generator="modulated", minibatch_stddev="channels")
+    """The same run with networks that are not the paper's: a modulated generator whose colours are bounded, a discriminator that is told of
+    every channel's deviation.
+    """
+    network = dataclasses.replace(config.network, generator="modulated", output="tanh", minibatch_stddev="channels")
     return dataclasses.replace(config, network=network)
 
 

@@ -187,8 +187,10 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
     return y
 
 
-def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Array) -> Array:
-    """As `generator`, with styles from two dense layers kept ten times too large, modulated convolutions, and no pixel norm."""
+def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Array, bound: float = 0) -> Array:
+    """As `generator`, with styles from two dense layers kept ten times too large, modulated convolutions, and no pixel norm. Colours are
+    as they come, or with a `bound` that times their tanh.
+    """
     d = latents.shape[1]
     latents = pixel_norm(latents)
     styles = latents
@@ -204,10 +206,15 @@ def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, la
         old, block = x, f"blocks.{_name(sizes[i])}"
         x = leaky_relu(modulated_conv(state, f"{block}.conv0", x, styles, _factors(sizes[i - 1], sizes[i])))
         x = leaky_relu(modulated_conv(state, f"{block}.conv1", x, styles))
-    clips = _conv(state, f"to_rgb.{_name(sizes[stage])}", x, gain=1.0)
+
+    def to_rgb(size: Sequence[int], features: Array) -> Array:
+        rgb = _conv(state, f"to_rgb.{_name(size)}", features, gain=1.0)
+        return bound * np.tanh(rgb) if bound else rgb
+
+    clips = to_rgb(sizes[stage], x)
     if stage == 0:
         return clips
-    faded_out = _conv(state, f"to_rgb.{_name(sizes[stage - 1])}", old, gain=1.0)
+    faded_out = to_rgb(sizes[stage - 1], old)
     return lerp(upsample_nearest(faded_out, _factors(sizes[stage - 1], sizes[stage])), clips, alpha)
 
 

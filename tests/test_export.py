@@ -14,7 +14,7 @@ import torch
 
 from conftest import tiny_config
 from growreel.cli.main import main
-from growreel.config.schema import GeneratorKind, NetworkConfig, Resampling
+from growreel.config.schema import GeneratorKind, NetworkConfig, OutputKind, Resampling
 from growreel.errors import GrowreelError
 from growreel.export import export
 from growreel.export import files as files_module
@@ -43,7 +43,10 @@ def run(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0)])
 def test_the_plain_generator_is_the_generator(stage: int, alpha: float, resampling: Resampling, kind: GeneratorKind) -> None:
     config = tiny_config()
-    tree = NetworkConfig(max_channels=4, latent_dim=8, feature_dim=8, image_channels=3, resampling=resampling, generator=kind)
+    output: OutputKind = "tanh" if kind == "modulated" else "linear"
+    tree = NetworkConfig(
+        max_channels=4, latent_dim=8, feature_dim=8, image_channels=3, resampling=resampling, generator=kind, output=output
+    )
     torch.manual_seed(0)
     generator = build_generator(config.__class__(growth=config.growth, network=tree)).double()
     plain = PlainGenerator(generator, Position(stage, "fade" if alpha < 1 else "stable", alpha))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from math import gamma
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from scipy.stats import binom
 
 from conftest import tiny_config
 from growreel import demo
-from growreel.data.shapes import BACKGROUND, RADIUS, ShapeTrack, random_track, render
+from growreel.data.shapes import BACKGROUND, RADIUS, ShapeTrack, random_track, render, shape_clips
+from growreel.data.writer import write_store
+from growreel.errors import GrowreelError
 from growreel.evaluation.shapes_form import FORMS, Variety, forms, outlines, variety, variety_floor
 from growreel.evaluation.shapes_judge import judge
 from growreel.growth import Size
@@ -209,6 +212,25 @@ def test_the_demo_prints_and_keeps_form_and_variety(tmp_path: Path, monkeypatch:
         assert sum(shown["forms"].values()) == pytest.approx(1) and sum(shown["colors"].values()) == pytest.approx(1)
         assert shown["clear_form"] == pytest.approx(shown["forms"]["disc"] + shown["forms"]["square"])
         assert 1 - shown["clear_form"] <= shown["distance"] + 1e-9
+    asked = kept["as_asked"]
+    assert 0 <= asked["form"] <= kept["variety"]["clear_form"] and 0 <= asked["color"] <= 1
+    assert f"that colour in {asked['color']:.1%}, that form, and clear, in {asked['form']:.1%}" in result.summary
     assert list(kept["variety_floor"].values()) == list(variety_floor(12))
     for figure in (kept["variety"]["distance"], kept["variety_floor"]["mean"]):
         assert f"{figure:.3f}" in result.summary
+
+
+def test_the_demo_does_not_learn_from_clips_that_are_not_its_own(tmp_path: Path) -> None:
+    write_store(tmp_path / "run-clips", shape_clips(4, SMALL), fps=8.0).close()
+    with pytest.raises(GrowreelError, match=r"run-clips: these are not the demo's clips"):
+        demo.run_demo(tmp_path / "run")
+
+
+def test_the_share_of_clips_that_are_as_asked() -> None:
+    """Of real ones that are right all; told the wrong way round none, or half."""
+    tracks = [ShapeTrack(form, color, 0.29 * 16, np.full((8, 2), 8.0)) for color in ("blue", "red") for form in ("disc", "square")]
+    clips = np.stack([render(track, SMALL) for track in tracks])
+    share = partial(demo._as_asked, ["blue disc", "blue square", "red disc", "red square"])
+    assert share(range(4), clips, judge(clips)) == {"color": 1, "form": 1}
+    assert share(range(2, 6), clips, judge(clips)) == {"color": 0, "form": 1}
+    assert share(range(1, 5), clips, judge(clips)) == {"color": 0.5, "form": 0}

@@ -1,21 +1,27 @@
-"""The demo: make procedural clips, grow a small model on them, sample it, and let the judge by rule say how many samples are good."""
+"""The demo: make procedural clips, grow a small model on them, sample it, and let the judge by rule say how many samples are good.
+
+The model is conditional: it is told which colour and form to make, as a critic is told which it should see.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from growreel.config import load_preset
-from growreel.data.shapes import COLORS, shape_clips
+from growreel.data.shapes import COLORS, shape_clips, shape_kinds
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
-from growreel.evaluation.shapes_form import Variety, variety, variety_floor
+from growreel.errors import GrowreelError
+from growreel.evaluation.shapes_form import FORMS, Variety, forms, outlines, variety, variety_floor
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
 from growreel.recipe import recipe_of
@@ -56,16 +62,24 @@ def run_demo(run: str | Path) -> DemoResult:
 
     Writes `<run>/demo.json` with the shares `accepted`, `accepted_untrained`, `accepted_real`, and `seconds` of the training.
     `variety`, and for real clips `variety_real`, hold the share of clips of a clear form, the shares of forms and of colours, and the
-    distance of the kinds of clips from real ones (`Variety.distance`); `variety_floor` is that distance of as many real clips.
+    distance of the kinds of clips from real ones (`Variety.distance`); `variety_floor` is that distance of as many real clips. `as_asked`
+    holds the shares of clips that have the colour, and clearly the form, that the model was asked for.
     Raises GrowreelError if the folder holds something else.
     """
     run = Path(run).resolve()
-    config = load_preset("demo")
+    preset = load_preset("demo")
+    config = dataclasses.replace(preset, network=dataclasses.replace(preset.network, conditional=True))
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
+    kinds = shape_kinds(REAL_CLIPS, size)
     if not (store / "index.json").exists():
         logger.info("making %d clips of moving shapes, %s, in %s", REAL_CLIPS, size, store)
-        write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS)
+        write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS, labels=kinds).close()
+    with ClipStore.open(store) as opened:
+        if set(opened.labels) < set(kinds):
+            raise GrowreelError(
+                f"{store}: these are not the demo's clips, or those of an older version; remove it and {run}, or give another --out"
+            )
     result = train(store, run, config)
     if result.signal:
         stopped = f"stopped by {result.signal.name} at {result.clips_shown} clips; the same command goes on"
@@ -79,6 +93,7 @@ def run_demo(run: str | Path) -> DemoResult:
         real = opened.read(range(JUDGED_CLIPS), size)
     judged = {"accepted": samples, "accepted_untrained": untrained, "accepted_real": real}
     verdicts = {name: judge(clips) for name, clips in judged.items()}
+    as_asked = _as_asked(model.classes, seeds, samples, verdicts["accepted"])
     varieties = {name: variety(clips, verdicts[name].color) for name, clips in judged.items()}
     floor = variety_floor(JUDGED_CLIPS)
     pictures = write_samples(run / "demo.webp", samples[:64], seeds[:64], fps=FPS, recipe=recipe_of(model, seeds[:64], fps=FPS))
@@ -90,13 +105,26 @@ def run_demo(run: str | Path) -> DemoResult:
         "variety": _variety_figures(varieties["accepted"]),
         "variety_real": _variety_figures(varieties["accepted_real"]),
         "variety_floor": {"mean": floor[0], "95_of_100_below": floor[1]},
+        "as_asked": as_asked,
     }
     replace_text(run / "demo.json", json.dumps(kept, indent=2) + "\n")
     pictures.append(write_report([run]))
     places = [*map(str, pictures), f"{run / 'demo.png'} (left generated, right real; a clip per row)"]
-    tables = f"{_table(verdicts)}\n\n{_variety_table(varieties, floor)}"
+    asked = f"asked for a colour and a form: that colour in {as_asked['color']:.1%}, that form, and clear, in {as_asked['form']:.1%}"
+    tables = f"{_table(verdicts)}\n\n{_variety_table(varieties, floor)}\n{asked}"
     summary = "\n  ".join([f"{tables}\n\ntraining took {figures['seconds']:.0f} s; look at:", *places])
     return DemoResult(0 if figures["accepted"] >= GOAL else 1, summary)
+
+
+def _as_asked(classes: Sequence[str], seeds: Sequence[int], samples: NDArray[np.uint8], verdict: Verdict) -> dict[str, float]:
+    """Shares of samples that have the colour, and clearly the form, of their class; classes are taken in turn (`sampling.generate`)."""
+    kinds = [classes[seed % len(classes)].split() for seed in seeds]
+    colors = [list(COLORS)[number] for number in verdict.color]
+    shapes = [FORMS[number] for number in forms(outlines(samples))]
+    return {
+        "color": float(np.mean([color == asked for color, (asked, _) in zip(colors, kinds, strict=True)])),
+        "form": float(np.mean([form == asked for form, (_, asked) in zip(shapes, kinds, strict=True)])),
+    }
 
 
 def _variety_figures(found: Variety) -> dict[str, object]:

@@ -14,6 +14,7 @@ from growreel.ranges import check_range
 Precision = Literal["float64", "float32", "tf32", "bfloat16", "auto"]
 Resampling = Literal["box", "smooth"]
 GeneratorKind = Literal["plain", "modulated"]
+OutputKind = Literal["linear", "tanh"]
 MinibatchStddev = Literal["mean", "channels"]
 EMA_HALFLIFE_CLIPS = 10_000.0
 
@@ -37,6 +38,9 @@ class NetworkConfig:
     that grows (StyleGAN), which leaves no grid and costs more."""
     generator: GeneratorKind = "plain"
     """`plain`: the paper's; `modulated`: the latent weighs the channels of every convolution (StyleGAN2), and tells it where things are."""
+    output: OutputKind = "linear"
+    """What makes colours of the generator's last features: `linear`, one weight each (the paper); `tanh` bounds that, so that flat colours
+    and sharp edges are learnt sooner."""
     minibatch_stddev: MinibatchStddev = "mean"
     """What the discriminator is told of how the clips of a group differ: one number, the mean over all channels (ProGAN, the paper), or
     one for each of the `channels`, by which it sees at once that, say, all have one colour."""

@@ -67,5 +67,14 @@ def render(track: ShapeTrack, size: Size) -> NDArray[np.uint8]:
 
 def shape_clips(count: int, size: Size, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
     """Yield `count` clips, uint8 [t, h, w, 3]. Clip k depends on (seed, k) only."""
-    for k in range(count):
-        yield render(random_track(np.random.default_rng([seed, k]), size), size)
+    for track in _tracks(count, size, seed):
+        yield render(track, size)
+
+
+def shape_kinds(count: int, size: Size, seed: int = 0) -> list[str]:
+    """Return what each of the clips of `shape_clips` shows, such as `red disc`."""
+    return [f"{track.color} {track.shape}" for track in _tracks(count, size, seed)]
+
+
+def _tracks(count: int, size: Size, seed: int) -> Iterator[ShapeTrack]:
+    return (random_track(np.random.default_rng([seed, k]), size) for k in range(count))

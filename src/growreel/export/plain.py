@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from growreel.config.schema import Resampling
 from growreel.growth import Position, Size
 from growreel.models.functions import LEAKY_SLOPE, Geometry
-from growreel.models.generator import Generator
+from growreel.models.generator import Generator, ToRGB, bounded
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample
 from growreel.models.modulated import ModulatedConv3d, ModulatedGenerator, coordinates, demodulation, per_channel
 
@@ -43,6 +43,18 @@ class PlainLayer(nn.Module):
             x_NCTHW = _repeated(x_NCTHW, self.repeats)
         convolve = F.conv_transpose3d if self.geometry.transposed else F.conv3d
         return convolve(x_NCTHW, self.kernel, self.bias, stride=self.geometry.stride, padding=self.geometry.padding)
+
+
+class PlainToRGB(PlainLayer):
+    """A `ToRGB`."""
+
+    def __init__(self, layer: nn.Module, resampling: Resampling) -> None:
+        super().__init__(layer, resampling)
+        assert isinstance(layer, ToRGB)
+        self.output = layer.output
+
+    def forward(self, x_NCTHW: Tensor) -> Tensor:
+        return bounded(super().forward(x_NCTHW), self.output)
 
 
 class PlainModulatedLayer(nn.Module):
@@ -100,10 +112,10 @@ class PlainGenerator(nn.Module):
         for size in sizes[1:]:
             block = generator.blocks[str(size)]
             self.layers.extend(_plain(layer, resampling, size) for layer in block.children())
-        self.to_rgb = PlainLayer(generator.to_rgb[str(sizes[-1])], resampling)
+        self.to_rgb = PlainToRGB(generator.to_rgb[str(sizes[-1])], resampling)
         self.old_rgb, self.scale = None, None
         if position.stage > 0 and position.alpha < 1:
-            self.old_rgb = PlainLayer(generator.to_rgb[str(sizes[-2])], resampling)
+            self.old_rgb = PlainToRGB(generator.to_rgb[str(sizes[-2])], resampling)
             self.scale = generator.plan.scale(position.stage)
 
     def forward(self, latents: Tensor, truncation: Tensor, classes: Tensor | None = None) -> Tensor:

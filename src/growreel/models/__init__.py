@@ -22,6 +22,7 @@ def build_generator(config: Config) -> Generator:
         latent_dim=network.latent_dim,
         image_channels=network.image_channels,
         resampling=network.resampling,
+        output=network.output,
         classes=len(network.classes),
     )
 

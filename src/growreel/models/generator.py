@@ -11,11 +11,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from growreel.config.schema import Resampling
+from growreel.config.schema import OutputKind, Resampling
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_pixel_norm_
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, upsample
 from growreel.models.recompute import run_block
+
+OUTPUT_BOUND = 1.1
+"""Of an output by tanh: a little beyond -1 and 1, which black and white would else never reach."""
 
 
 def stage_channels(size: Size, base_channels: int, max_channels: int) -> int:
@@ -35,6 +38,22 @@ class GeneratorBlock(nn.Module):
         return leaky_pixel_norm_(self.conv1(leaky_pixel_norm_(self.conv0(x_NCTHW))))
 
 
+class ToRGB(EqualizedConv3d):
+    """The features of a voxel to its colours, [n, c_in, t, h, w] -> [n, c, t, h, w]: as they come, or bounded."""
+
+    def __init__(self, in_channels: int, image_channels: int, output: OutputKind) -> None:
+        super().__init__(in_channels, image_channels, kernel_size=1, gain=1)
+        self.output = output
+
+    def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
+        return bounded(super().forward(x_NCTHW, product_dtype), self.output)
+
+
+def bounded(rgb: Tensor, output: OutputKind) -> Tensor:
+    """Colours as they are, or between -OUTPUT_BOUND and OUTPUT_BOUND by a tanh."""
+    return OUTPUT_BOUND * torch.tanh(rgb) if output == "tanh" else rgb
+
+
 class Generator(nn.Module):
     """Every block exists from the start, so state-dict keys never change; only those of the active stages run.
 
@@ -51,6 +70,7 @@ class Generator(nn.Module):
         latent_dim: int,
         image_channels: int,
         resampling: Resampling = "box",
+        output: OutputKind = "linear",
         classes: int = 0,
     ) -> None:
         super().__init__()
@@ -64,9 +84,7 @@ class Generator(nn.Module):
         self.dense = EqualizedLinear(self.input_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
         self.first = self._first(widths[0])
         self.blocks = nn.ModuleDict({str(sizes[i]): self._block(widths[i - 1], widths[i], plan.scale(i)) for i in range(1, len(sizes))})
-        self.to_rgb = nn.ModuleDict(
-            {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
-        )
+        self.to_rgb = nn.ModuleDict({str(size): ToRGB(width, image_channels, output) for size, width in zip(sizes, widths, strict=True)})
 
     @property
     def input_dim(self) -> int:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growreel.config.schema import Resampling
+from growreel.config.schema import OutputKind, Resampling
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import LEAKY_SLOPE, leaky_relu_
 from growreel.models.generator import Generator
@@ -108,6 +108,7 @@ class ModulatedGenerator(Generator):
         latent_dim: int,
         image_channels: int,
         resampling: Resampling = "box",
+        output: OutputKind = "linear",
         classes: int = 0,
     ) -> None:
         super().__init__(
@@ -117,6 +118,7 @@ class ModulatedGenerator(Generator):
             latent_dim=latent_dim,
             image_channels=image_channels,
             resampling=resampling,
+            output=output,
             classes=classes,
         )
         self.mapping = Mapping(self.input_dim, latent_dim)
