@@ -179,6 +179,25 @@ def save_animation(path: Path, frames: NDArray[np.uint8], durations: list[int], 
     return path
 
 
+def test_motion_jpeg_in_parts_ends_with_its_boundary(tmp_path: Path) -> None:
+    """What cameras send and FFmpeg writes; FFmpeg reads the end as damage, also of a whole file."""
+    path, frames = tmp_path / "camera.mjpg", corner_frames(16, 32, 32)
+    with av.open(str(path), "w", format="mpjpeg") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    shown, findings = read(path)
+    assert len(shown) == 16 and not findings.notes and not findings.damaged
+    path.write_bytes(path.read_bytes().removesuffix(b"--ffmpeg\r\n") + b"--ffmpeg--\r\n")
+    assert not read(path)[1].damaged
+    path.write_bytes(path.read_bytes()[:-400])
+    shown, findings = read(path)
+    assert len(shown) in (15, 16) and any("truncated or damaged" in note for note in findings.notes)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 def test_rate_of_an_animation_is_that_of_most_of_its_frames(tmp_path: Path, suffix: str) -> None:
     frames = block_frames(9, 16, 16)

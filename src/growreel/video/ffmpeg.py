@@ -164,12 +164,13 @@ def _decoded(file: MediaFile, colors: Colors, findings: Findings, threads: int) 
         spacing = 1 / findings.declared[0] if findings.declared else 0.04
         tick = float(stream.time_base or 0)
         loose = container.format.name.startswith(LOOSE_STARTS)
+        ends_well = container.format.name == "mpjpeg" and _ends_with_its_boundary(file)
         aspect, shrinker = float(stream.sample_aspect_ratio or 1), Shrinker(colors)
         count, elapsed, time, lost, place = 0, 0.0, -spacing, False, -1
         sides = (False, False, False)
         for frames, error, last in _packets(container, stream, context):
             findings.alive()
-            bad = error is not None or any(frame.is_corrupt for frame in frames)
+            bad = (error is not None and not (last and ends_well)) or any(frame.is_corrupt for frame in frames)
             if bad and threads > 1:
                 raise _DamageInThreads
             if bad and (count or not loose):
@@ -213,7 +214,10 @@ def _context(stream: VideoStream, threads: int) -> VideoCodecContext:
 
 
 class _Step(NamedTuple):
-    """The frames that a packet completes, or the error that it gives. `last`: they were waiting in the decoder at the end."""
+    """The frames that a packet completes, or the error that it gives.
+
+    `last`: the frames were waiting in the decoder at the end, or it is this error that ends the packets.
+    """
 
     frames: list[av.VideoFrame]
     error: Exception | None = None
@@ -233,7 +237,7 @@ def _packets(container: InputContainer, stream: VideoStream, context: VideoCodec
             packets = container.demux(stream)
             continue
         except av.error.FFmpegError as error:
-            yield _Step([], error)
+            yield _Step([], error, last=True)
             packet = None
         try:
             yield _Step(context.decode(packet), last=packet is None or packet.size == 0)
@@ -243,6 +247,16 @@ def _packets(container: InputContainer, stream: VideoStream, context: VideoCodec
             yield _Step([], error)
         if packet is None:
             return
+
+
+def _ends_with_its_boundary(file: MediaFile) -> bool:
+    """Whether pictures in parts of a message end as they should. FFmpeg calls the end of such a file invalid, though it writes them."""
+    with file.opened() as stream:
+        boundary = stream.readline(200).strip()
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - 200))
+        end = stream.read().rstrip().removesuffix(b"--")
+    return boundary.startswith(b"--") and end.endswith(b"\n" + boundary)
 
 
 def _note_kind(frame: av.VideoFrame, findings: Findings) -> None:
