@@ -188,6 +188,6 @@ def test_a_stage_that_the_preset_lacks_takes_the_nearest_schedule() -> None:
 def test_settings_without_effect_are_known_with_their_reason() -> None:
     idle = idle_settings(load_preset("demo"))
     assert {"growth.order", "growth.base", "growth.fade_clips", "growth.stable_clips", "loss.san", "training.eval_clips"} <= idle.keys()
-    assert not {"growth.minibatch", "growth.learning_rate", "loss.wgan_gp", "training.ema_rampup"} & idle.keys()
+    assert not {"growth.minibatch", "growth.learning_rate", "loss.relativistic", "training.ema_rampup"} & idle.keys()
     assert "growth.fade_clips" not in idle_settings(load_preset("paper")) and "training.ema_rampup" in idle_settings(load_preset("paper"))
     assert not {name for name in idle_settings(Config()) if name.startswith("growth")}
