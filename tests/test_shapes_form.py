@@ -220,8 +220,9 @@ def test_the_demo_prints_and_keeps_form_and_variety(tmp_path: Path, monkeypatch:
         assert f"{figure:.3f}" in result.summary
 
 
-def test_the_demo_does_not_learn_from_clips_that_are_not_its_own(tmp_path: Path) -> None:
-    write_store(tmp_path / "run-clips", shape_clips(4, SMALL), fps=8.0).close()
+@pytest.mark.parametrize("labels", [None, ["walk", "wave"] * 2])
+def test_the_demo_does_not_learn_from_clips_that_are_not_its_own(tmp_path: Path, labels: list[str] | None) -> None:
+    write_store(tmp_path / "run-clips", shape_clips(4, SMALL), fps=8.0, labels=labels).close()
     with pytest.raises(GrowreelError, match=r"run-clips: these are not the demo's clips"):
         demo.run_demo(tmp_path / "run")
 

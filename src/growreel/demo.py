@@ -27,6 +27,7 @@ from growreel.models.files import load_generator
 from growreel.recipe import recipe_of
 from growreel.report import write_report
 from growreel.runtime.durable import replace_text
+from growreel.runtime.latents import classes_of_places
 from growreel.sampling import generate, write_samples
 from growreel.training.loop import train
 from growreel.training.state import TrainingState
@@ -76,7 +77,7 @@ def run_demo(run: str | Path) -> DemoResult:
         logger.info("making %d clips of moving shapes, %s, in %s", REAL_CLIPS, size, store)
         write_store(store, shape_clips(REAL_CLIPS, size), fps=FPS, labels=kinds).close()
     with ClipStore.open(store) as opened:
-        if set(opened.labels) < set(kinds):
+        if set(opened.labels) != set(kinds):
             raise GrowreelError(
                 f"{store}: these are not the demo's clips, or those of an older version; remove it and {run}, or give another --out"
             )
@@ -117,8 +118,8 @@ def run_demo(run: str | Path) -> DemoResult:
 
 
 def _as_asked(classes: Sequence[str], seeds: Sequence[int], samples: NDArray[np.uint8], verdict: Verdict) -> dict[str, float]:
-    """Shares of samples that have the colour, and clearly the form, of their class; classes are taken in turn (`sampling.generate`)."""
-    kinds = [classes[seed % len(classes)].split() for seed in seeds]
+    """Shares of samples that have the colour, and clearly the form, of the class that `sampling.generate` gives to their seed."""
+    kinds = [classes[number].split() for number in classes_of_places(seeds, range(len(classes)))]
     colors = [list(COLORS)[number] for number in verdict.color]
     shapes = [FORMS[number] for number in forms(outlines(samples))]
     return {
