@@ -1,14 +1,17 @@
 """What the viewer reaches and what it costs: frames a second of the endless walk, and how much slower a training is with its page open.
 
     python benchmarks/viewer.py walk --out walk.json
-    python benchmarks/viewer.py slowdown STORE --out slowdown.json
+    python benchmarks/viewer.py slowdown STORE --times 20 --out slowdown.json
 
 `walk` makes the frames of the endless walk as the viewer makes them, with networks of the paper's width and random weights. It does so
-without the viewer: that gives way to everybody else, so the others would be measured. `slowdown` lets one
-training run and takes turns of the same length with and without a client that asks for what the page *Run* asks (the browser itself is left
-out: it may be on another machine). For each pair of turns it gives the ratio of what the training needed for a clip: seconds of the
-processor in its own code, which others that want the processor change little, and seconds by the clock, which they change a lot. Beside it
-is what the viewer took of the processor.
+without the viewer: that gives way to everybody else, so the others would be measured.
+
+`slowdown` lets one training run and takes turns of the same length with and without a client that asks for what the page *Run* asks (the
+browser itself is left out: it may be on another machine). For each pair of turns it gives the ratio of what the training needed for a
+clip: seconds of the processor in its own code, which others that want the processor change little, and seconds by the clock, which they
+change a lot. A slow-down below 1 % drowns in the wandering speed of a machine. So the client may ask `--times` as often as the page, nearly
+always with a new line of statistics to be told, and the result is shared out again: `slowdown` is (ratio - 1) / times. Beside it is what
+the viewer took of the processor.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ from growreel.view.walking import Knots, walk_frames
 
 POLL_SECONDS = 5
 """How often the page *Run* asks."""
+LINE_CLIPS = 8
+"""Clips to a line of statistics: as few as there can be, so that every question finds a new one."""
 SIZES = ("16x64x64", "32x256x256")
 
 
@@ -85,8 +90,8 @@ def to_colored(config: Config) -> Config:
     return replace(config, network=replace(config.network, image_channels=3))
 
 
-def slowdown(store: Path, turn: float, pairs: int, threads: int) -> dict[str, Any]:
-    """What a training needs for a clip in turns with the page open, over the same without, pair by pair."""
+def slowdown(store: Path, turn: float, pairs: int, threads: int, times: int) -> dict[str, Any]:
+    """What a training needs for a clip in turns with the page open that asks `times` as often, over the same without, pair by pair."""
     with tempfile.TemporaryDirectory() as folder:
         run, settings = Path(folder) / "run", Path(folder) / "c.yaml"
         settings.write_text(to_yaml(lasting(load_preset("demo"))))
@@ -103,7 +108,7 @@ def slowdown(store: Path, turn: float, pairs: int, threads: int) -> dict[str, An
             assert viewer.stdout is not None
             address = viewer.stdout.readline().split()[1]
             fetch(f"{address}api/run?run=run")  # what is imported once does not count
-            with_page, without, used = list[Cost](), list[Cost](), list[float]()
+            with_page, without, used, questions = list[Cost](), list[Cost](), 0.0, 0
             for number in range(2 * pairs):
                 page = number % 4 in (1, 2)  # off on on off: a drift of the machine cancels
                 began, own = Mark.at_a_line(run, training.pid), sum(cpu_seconds(viewer.pid))
@@ -111,21 +116,25 @@ def slowdown(store: Path, turn: float, pairs: int, threads: int) -> dict[str, An
                 while time.perf_counter() < end:
                     if page:
                         fetch(f"{address}api/run?run=run")
-                    time.sleep(min(POLL_SECONDS, max(0.0, end - time.perf_counter())))
+                        questions += 1
+                    time.sleep(min(POLL_SECONDS / times, max(0.0, end - time.perf_counter())))
                 if page:
-                    used.append((sum(cpu_seconds(viewer.pid)) - own) / (time.perf_counter() - began.wall))
+                    used += sum(cpu_seconds(viewer.pid)) - own
                 (with_page if page else without).append(Mark.at_a_line(run, training.pid) - began)
                 print(number, page, (with_page if page else without)[-1], flush=True)
+            ratios = {
+                name: interval([getattr(on, name) / getattr(off, name) for on, off in zip(with_page, without, strict=True)])
+                for name in ("user", "cpu", "wall")
+            }
             return {
                 "pairs": pairs,
                 "seconds": turn,
                 "threads": threads,
+                "times": times,
                 "clips_per_second": statistics.median(1 / each.wall for each in without),
-                "viewer_share_of_a_core": statistics.mean(used),
-                **{
-                    name: interval([getattr(on, name) / getattr(off, name) for on, off in zip(with_page, without, strict=True)])
-                    for name in ("user", "cpu", "wall")
-                },
+                "viewer_seconds_per_question": used / questions,
+                "ratios": ratios,
+                "slowdown": {name: {part: (ratio - 1) / times for part, ratio in found.items()} for name, found in ratios.items()},
                 "raw": {"with_page": [asdict(each) for each in with_page], "without": [asdict(each) for each in without]},
             }
         finally:
@@ -140,7 +149,7 @@ def lasting(config: Config) -> Config:
     """The same networks soon at their last stage, and there for ever: nothing else changes while turns are compared."""
     sizes = [str(size) for size in config.growth.plan().sizes]
     stages = tuple(StageConfig(size=size, fade_clips=0, stable_clips=800 if size != sizes[-1] else 10**9) for size in sizes)
-    training = replace(config.training, stats_interval=64, sample_interval=10**9, checkpoint_interval=10**9, report=False)
+    training = replace(config.training, stats_interval=LINE_CLIPS, sample_interval=10**9, checkpoint_interval=10**9, report=False)
     return replace(config, growth=replace(config.growth, stages=stages), training=training)
 
 
@@ -198,12 +207,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     found: Any = (
         walk(options.seconds, options.threads)
         if options.what == "walk"
-        else slowdown(options.store, options.seconds, options.pairs, options.threads)
+        else slowdown(options.store, options.seconds, options.pairs, options.threads, options.times)
     )
     options.out.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
