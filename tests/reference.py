@@ -218,24 +218,34 @@ def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, la
     return lerp(upsample_nearest(faded_out, _factors(sizes[stage - 1], sizes[stage])), clips, alpha)
 
 
-def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: Array, group: int = 4, per_channel: bool = False) -> Array:
+def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: Array, group: int = 4, other: bool = False) -> Array:
     """E(x), the newest block weighted by alpha. clips [n, colors, t, h, w] at `sizes[stage]` -> features [n, d].
 
     x = lrelu(from_rgb(clip)); per block lrelu(pool(conv1(lrelu(conv0(x))))), after the newest block
-    x = lerp(lrelu(from_rgb_old(pool(clip))), x, alpha); then stddev map, lrelu(last), lrelu(dense). No scalar head.
+    x = lerp(lrelu(from_rgb_old(pool(clip))), x, alpha); then stddev map, lrelu(last), lrelu(dense). No scalar head. `other`: a map for each
+    channel, and every lrelu of a block is that of (x - mean) / sqrt(variance + 1e-5), both of a channel of a clip.
     """
     x = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[stage])}", clips))
+    norm = _normalized if other else _unchanged
     for i in range(stage, 0, -1):
         block, factors = f"blocks.{_name(sizes[i])}", _factors(sizes[i - 1], sizes[i])
-        x = leaky_relu(_conv(state, f"{block}.conv0", x))
-        x = leaky_relu(average_pool(_conv(state, f"{block}.conv1", x), factors))
+        x = leaky_relu(norm(_conv(state, f"{block}.conv0", x)))
+        x = leaky_relu(norm(average_pool(_conv(state, f"{block}.conv1", x), factors)))
         if i == stage:
             old = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[i - 1])}", average_pool(clips, factors)))
             x = lerp(old, x, alpha)
-    x = leaky_relu(_conv(state, "last", minibatch_stddev(x, group, per_channel=per_channel)))
+    x = leaky_relu(_conv(state, "last", minibatch_stddev(x, group, per_channel=other)))
     weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
     scale = math.sqrt(2.0) / math.sqrt(weight.shape[1])
     return leaky_relu(x.reshape(len(x), -1) @ (weight * scale).T + bias)
+
+
+def _normalized(x: Array) -> Array:
+    return np.stack([[(channel - channel.mean()) / np.sqrt(channel.var() + 1e-5) for channel in clip] for clip in x])
+
+
+def _unchanged(x: Array) -> Array:
+    return x
 
 
 def channels(size: Sequence[int], base: int = 1024, limit: int = 128) -> int:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 import reference
 from conftest import colored, make_plan
-from growreel.config import load_preset
+from growreel.config import from_dict, load_preset
 from growreel.config.schema import Resampling
+from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.losses import build_loss
 from growreel.models import Discriminator, Generator, ModulatedGenerator, build_discriminator, build_generator
@@ -26,7 +27,7 @@ LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time an
 
 
 def networks(resampling: Resampling = "box", colors: int = 3, kind: str = "paper") -> tuple[Generator, Discriminator]:
-    """Of the paper's kind, or `other`: modulated with bounded colours, and told of every channel's deviation."""
+    """Of the paper's kind, or `other`: modulated with bounded colours, and told of every channel's deviation, its own normalised."""
     torch.manual_seed(0)
     plan = make_plan(*LADDER)
     shared: Any = {"base_channels": 24, "max_channels": 6, "image_channels": colors, "resampling": resampling}
@@ -34,7 +35,7 @@ def networks(resampling: Resampling = "box", colors: int = 3, kind: str = "paper
         generator, discriminator = Generator(plan, latent_dim=5, **shared), Discriminator(plan, feature_dim=7, **shared)
     else:
         generator = ModulatedGenerator(plan, latent_dim=5, output="tanh", **shared)
-        discriminator = Discriminator(plan, feature_dim=7, **shared, stddev="channels")
+        discriminator = Discriminator(plan, feature_dim=7, **shared, stddev="channels", normalization="instance")
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
             if name.endswith("bias"):
@@ -58,7 +59,7 @@ def test_networks_equal_the_reference(stage: int, alpha: float, kind: str, color
         ours_g, ours_d = generator(latents, stage, alpha).numpy(), discriminator(clips, stage, alpha).numpy()
     reference_g = reference.generator if kind == "paper" else partial(reference.modulated_generator, bound=1.1)
     np.testing.assert_allclose(ours_g, reference_g(arrays(generator), sizes, stage, alpha, latents.numpy()), rtol=1e-10, atol=1e-12)
-    expected = reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy(), per_channel=kind == "other")
+    expected = reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy(), other=kind == "other")
     np.testing.assert_allclose(ours_d, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -190,3 +191,11 @@ def test_truncation_0_gives_one_clip_for_all_latents(kind: str) -> None:
     wide = generator(torch.randn(64, 5).double(), 2).std(dim=0).mean()
     narrow = generator(torch.randn(64, 5).double(), 2, truncation=0.3).std(dim=0).mean()
     assert narrow < wide
+
+
+def test_instance_norm_wants_more_than_one_voxel() -> None:
+    config = from_dict(
+        {"growth": {"stages": ["1x1x1", "1x2x2"]}, "network": {"discriminator_norm": "instance", "image_channels": 3}}, "test"
+    )
+    with pytest.raises(GrowreelError, match=r"--network.discriminator_norm instance: .* begins at 1x1x1; begin with more"):
+        build_discriminator(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from growreel.config import Config
+from growreel.errors import GrowreelError
 from growreel.models.discriminator import Discriminator
 from growreel.models.generator import Generator
 from growreel.models.modulated import ModulatedGenerator
@@ -28,9 +29,17 @@ def build_generator(config: Config) -> Generator:
 
 
 def build_discriminator(config: Config) -> Discriminator:
-    """A discriminator with fresh weights; `network.image_channels` must be resolved (1 or 3)."""
-    network = config.network
+    """A discriminator with fresh weights; `network.image_channels` must be resolved (1 or 3).
+
+    Raises GrowreelError for a plan whose first stage is one voxel, with instance norm: of a single value it leaves nothing.
+    """
+    network, first = config.network, config.growth.plan().sizes[0]
     assert network.image_channels is not None
+    if network.discriminator_norm == "instance" and first.voxels == 1:
+        raise GrowreelError(
+            f"--network.discriminator_norm instance: leaves nothing of channels of one voxel, and the plan begins at {first}; "
+            "begin with more voxels, or take none"
+        )
     return Discriminator(
         config.growth.plan(),
         base_channels=network.base_channels,
@@ -39,4 +48,5 @@ def build_discriminator(config: Config) -> Discriminator:
         image_channels=network.image_channels,
         resampling=network.resampling,
         stddev=network.minibatch_stddev,
+        normalization=network.discriminator_norm,
     )

@@ -5,25 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from growreel.config.schema import MinibatchStddev, Resampling
+from growreel.config.schema import MinibatchStddev, Normalization, Resampling
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_relu, leaky_relu_
 from growreel.models.generator import stage_channels
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, downsample, minibatch_stddev
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, downsample, instance_norm, minibatch_stddev
 from growreel.models.recompute import run_block
 
 
 class DiscriminatorBlock(nn.Module):
     """Two convolutions 3x3x3, the second with averaging along the axes that grew: a generator block in the mirror."""
 
-    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling, normalization: Normalization = "none"
+    ) -> None:
         super().__init__()
+        self.normalization = normalization
         self.conv0 = EqualizedConv3d(in_channels, in_channels)
         self.conv1 = EqualizedConv3d(in_channels, out_channels, down=scale, resampling=resampling)
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None) -> Tensor:
-        x_NCTHW = leaky_relu_(self.conv0(x_NCTHW, product_dtype), product_dtype)
-        return leaky_relu_(self.conv1(x_NCTHW, product_dtype), product_dtype)
+        for conv in (self.conv0, self.conv1):
+            x_NCTHW = conv(x_NCTHW, product_dtype)
+            if self.normalization == "instance":
+                x_NCTHW = instance_norm(x_NCTHW)
+            x_NCTHW = leaky_relu_(x_NCTHW, product_dtype)
+        return x_NCTHW
 
 
 class Discriminator(nn.Module):
@@ -43,6 +50,7 @@ class Discriminator(nn.Module):
         image_channels: int,
         resampling: Resampling = "box",
         stddev: MinibatchStddev = "mean",
+        normalization: Normalization = "none",
     ) -> None:
         super().__init__()
         self.plan, self.feature_dim, self.stddev = plan, feature_dim, stddev
@@ -53,7 +61,10 @@ class Discriminator(nn.Module):
             {str(size): EqualizedConv3d(image_channels, width, kernel_size=1) for size, width in zip(sizes, widths, strict=True)}
         )
         self.blocks = nn.ModuleDict(
-            {str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i), resampling) for i in range(1, len(sizes))}
+            {
+                str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i), resampling, normalization)
+                for i in range(1, len(sizes))
+            }
         )
         self.last = EqualizedConv3d(widths[0] * 2 if stddev == "channels" else widths[0] + 1, widths[0])
         self.dense = EqualizedLinear(widths[0] * sizes[0].voxels, feature_dim)

@@ -25,6 +25,15 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
 
 
+def instance_norm(x_NCTHW: Tensor, eps: float = 1e-5) -> Tensor:
+    """Give every channel of every clip mean 0 and deviation 1 over frames, rows and columns (Ulyanov et al. 2016, arXiv 1607.08022, eq. 1).
+
+    (PyTorch's own forgets the channels-last layout, which the next convolution would have to bring back.)
+    """
+    x_NCTHW = x_NCTHW - x_NCTHW.mean(dim=(2, 3, 4), keepdim=True)
+    return x_NCTHW * torch.rsqrt(x_NCTHW.square().mean(dim=(2, 3, 4), keepdim=True) + eps)
+
+
 def upsample(x_NCTHW: Tensor, scale: Size, resampling: Resampling = "box") -> Tensor:
     """Repeat every voxel `scale` times along each axis (nearest neighbour), or go smoothly from one to the next (linear)."""
     factors = tuple(map(float, scale))
