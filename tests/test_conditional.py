@@ -158,6 +158,38 @@ def test_every_critic_projects_on_the_class(name: LossName) -> None:
     assert other is not None and other.value.item() != pytest.approx(term.value.item(), rel=1e-3), "the class matters"
 
 
+def test_the_classifier_names_real_clips_for_the_critic_and_generated_ones_for_the_generator() -> None:
+    """Its cross-entropy by its equation, and how much more either loss is with it than without."""
+    config = conditional(colored(tiny_config(precision="float64")), "a", "b", "c")
+    rng = torch.Generator().manual_seed(0)
+    real, classes = torch.rand(8, 3, 4, 8, 8, generator=rng, dtype=torch.float64) * 2 - 1, torch.tensor([0, 2, 2, 0, 0, 2, 0, 2])
+    found: dict[float, list[dict[str, float]]] = {}
+    for weight in (0.0, 0.5):
+        weighed = dataclasses.replace(config, loss=LossConfig(name="relativistic", class_weight=weight))
+        state = TrainingState(weighed, CPU)
+        expected = []
+        if state.loss.classifier is not None:
+            head, scale = state.loss.classifier.head, state.discriminator.feature_dim**-0.5
+            features = state.discriminator(real, 1).detach().numpy()
+            logits = features @ (head.weight.detach().numpy() * scale).T + head.bias.detach().numpy()
+            expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(8), classes]
+        stats = []
+        for step in (discriminator_step, generator_step):
+            step_stats = step(state, real, Position(1, "stable", 1.0), 8, weighed, Execution(weighed.training, CPU), classes)
+            stats.append({name: value.item() for name, value in step_stats.items()})
+        found[weight] = stats
+        if weight:
+            assert stats[0]["class_real"] == pytest.approx(np.mean(expected), rel=1e-10)
+    critic, generator = found[0.5]
+    assert critic["loss_discriminator"] == pytest.approx(found[0.0][0]["loss_discriminator"] + 0.5 * critic["class_real"], rel=1e-9)
+    assert "class_fake" in generator and "class_real" not in generator and not any("class" in name for name in found[0.0][1])
+
+
+def test_a_classifier_wants_classes() -> None:
+    with pytest.raises(GrowreelError, match=re.escape("--loss.class_weight 1.0: is for --conditional; add that, or leave the weight out")):
+        from_dict({"loss": {"class_weight": 1.0}}, "test")
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradients_are_those_of_the_classes_of_the_real_clips(name: LossName) -> None:
     """In microbatches and with augmentation as in one batch; and a class that is not there gets no gradient."""
@@ -165,7 +197,7 @@ def test_gradients_are_those_of_the_classes_of_the_real_clips(name: LossName) ->
     for microbatch in (None, 4):
         config = conditional(colored(tiny_config(precision="float64", augment_probability=0.5)), "a", "b", "c")
         growth = dataclasses.replace(config.growth, minibatch=8, microbatch=microbatch)
-        config = dataclasses.replace(config, growth=growth, loss=LossConfig(name=name))
+        config = dataclasses.replace(config, growth=growth, loss=LossConfig(name=name, class_weight=0.5))
         state = TrainingState(config, CPU)
         rng = torch.Generator().manual_seed(0)
         real, classes = torch.rand(8, 3, 4, 8, 8, generator=rng, dtype=torch.float64) * 2 - 1, torch.tensor([0, 2, 2, 0, 0, 2, 0, 2])
@@ -173,13 +205,17 @@ def test_gradients_are_those_of_the_classes_of_the_real_clips(name: LossName) ->
         position = Position(1, "fade", 0.3)
         for step in (discriminator_step, generator_step):
             step(state, real, position, 8, config, execution, classes)
-        heads = [parameter.grad for key, parameter in state.loss.named_parameters() if "projection" in key or key == "direction"]
-        assert state.generator.embedding is not None and state.generator.embedding.weight.grad is not None
-        found.append([*heads, state.generator.embedding.weight.grad])
-    for whole, parts in zip(*found, strict=True):
+        assert state.generator.embedding is not None and state.loss.classifier is not None
+        vectors: dict[str, Tensor] = {
+            key: parameter for key, parameter in state.loss.named_parameters() if "projection" in key or key == "direction"
+        }
+        vectors["embedding"] = state.generator.embedding.weight
+        found.append({key: parameter.grad for key, parameter in [*vectors.items(), *state.loss.classifier.named_parameters()]})
+    for (key, whole), parts in zip(found[0].items(), found[1].values(), strict=True):
         assert whole is not None and parts is not None
         torch.testing.assert_close(parts, whole, rtol=1e-8, atol=1e-10)
-        assert not whole[1].any() and whole[0].any() and whole[2].any()
+        if key in vectors:
+            assert not whole[1].any() and whole[0].any() and whole[2].any()
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def total_loss(loss: AdversarialLoss, discriminator: Discriminator, draws: dict[
         return features
 
     batch = Batch(**draws)
-    adversarial, penalty = loss.adversarial_term(discriminate, batch), gradient_penalty(loss, discriminate, batch)
+    adversarial = loss.adversarial_term(discriminate(torch.cat([batch.real, batch.fake]), parts=2), batch)
+    penalty = gradient_penalty(loss, discriminate, batch)
     assert penalty is not None
     return adversarial.value + penalty.value, {**adversarial.stats, **penalty.stats}
 

@@ -79,7 +79,8 @@ def test_the_step_equals_the_plain_one(alpha: float) -> None:
         features: Tensor = state.discriminator(clips, 2, alpha, parts=parts)
         return features
 
-    penalty, rest = gradient_penalty(state.loss, discriminate, batch), state.loss.adversarial_term(discriminate, batch)
+    penalty = gradient_penalty(state.loss, discriminate, batch)
+    rest = state.loss.adversarial_term(discriminate(torch.cat([batch.real, batch.fake]), parts=2), batch)
     assert penalty is not None
     ours = penalty.value + rest.value
     theirs = plain.discriminator_loss(d, head, sizes, 2, alpha, batch.real, batch.fake, batch.mix, batch.feature_mix)

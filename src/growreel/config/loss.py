@@ -83,6 +83,9 @@ class LossConfig:
     """Settings of `relativistic`."""
     san: SANConfig = field(default_factory=SANConfig)
     """Settings of `san`."""
+    class_weight: float = 0.0
+    """Of a conditional model: the discriminator also learns to name the classes of real clips, the generator to make clips that it names
+    rightly, each with this weight (AC-GAN). For classes that differ little. 0 for none."""
     penalty_interval: int = 1
     """Take the gradient penalty in every k-th step of the discriminator only, with k times its weight. 1 is the paper's."""
     penalty_reference: str = "last"
@@ -92,6 +95,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         check_range("--loss.penalty_interval", self.penalty_interval, least=1)
+        check_range("--loss.class_weight", self.class_weight, least=0)
         if self.penalty_reference not in ("last", "stage"):
             Size.parse(self.penalty_reference, "--loss.penalty_reference")
 

@@ -188,3 +188,7 @@ class Config:
     """The optimiser."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The loop."""
+
+    def __post_init__(self) -> None:
+        if self.loss.class_weight and not self.network.conditional:
+            raise GrowreelError(f"--loss.class_weight {self.loss.class_weight}: is for --conditional; add that, or leave the weight out")

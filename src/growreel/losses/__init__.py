@@ -6,6 +6,7 @@ import dataclasses
 
 from growreel.config import LossConfig
 from growreel.losses.base import AdversarialLoss, Batch, Term
+from growreel.losses.classifier import Classifier
 from growreel.losses.penalty import gradient_penalty
 from growreel.losses.relativistic import RelativisticLoss
 from growreel.losses.san import SlicingAdversarialLoss
@@ -15,6 +16,7 @@ from growreel.losses.wasserstein_gp import WassersteinGPLoss
 __all__ = [
     "AdversarialLoss",
     "Batch",
+    "Classifier",
     "RelativisticLoss",
     "SlicedWassersteinLoss",
     "SlicingAdversarialLoss",
@@ -26,7 +28,14 @@ __all__ = [
 
 
 def build_loss(config: LossConfig, feature_dim: int, classes: int = 0) -> AdversarialLoss:
-    """The loss that the configuration names, with a fresh head for features [n, feature_dim] of clips of so many classes, 0 for none."""
+    """The loss that the configuration names, with fresh heads for features [n, feature_dim] of clips of so many classes, 0 for none."""
+    loss = _adversarial_loss(config, feature_dim, classes)
+    if config.class_weight and classes:
+        loss.classifier = Classifier(feature_dim, classes, config.class_weight)
+    return loss
+
+
+def _adversarial_loss(config: LossConfig, feature_dim: int, classes: int) -> AdversarialLoss:
     match config.name:
         case "swgan":
             return SlicedWassersteinLoss(feature_dim, **dataclasses.asdict(config.swgan), classes=classes)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from growreel.losses.classifier import Classifier
 from growreel.models.layers import EqualizedLinear
 
 
@@ -56,10 +57,15 @@ class AdversarialLoss(nn.Module, ABC):
     Attributes:
         gradient_weight: weight of the gradient penalty (`losses.penalty`) in the discriminator's loss; 0 for none.
         generator_compares: the generator's loss compares its clips with real ones.
+        classifier: a second head, whose loss comes to that of either network; None for none.
     """
 
     gradient_weight: float
     generator_compares = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier: Classifier | None = None
 
     @abstractmethod
     def critic(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -80,8 +86,11 @@ class AdversarialLoss(nn.Module, ABC):
         """
 
     @abstractmethod
-    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        """Return all of the discriminator's loss but the gradient penalty; real and fake clips pass as one batch."""
+    def adversarial_term(self, features: Tensor, batch: Batch) -> Term:
+        """Return all of the discriminator's loss but the gradient penalty and the classifier's.
+
+        `features` [2n, d] are of the batch's real clips, then of the fake ones, which have passed as one batch.
+        """
 
     @abstractmethod
     def generator_loss(self, fake_features: Tensor, real_features: Tensor | None = None, classes: Tensor | None = None) -> Tensor:
@@ -129,9 +138,9 @@ class ScalarLoss(AdversarialLoss):
         scores: Tensor = self.head(features).squeeze(1)
         return scores if self.projection is None else scores + self.projection(features, classes)
 
-    def scores(self, discriminate: Discriminate, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the scores of real and of fake clips, [n] each, which pass as one batch."""
-        real, fake = self.critic(discriminate(torch.cat([batch.real, batch.fake]), parts=2), repeated(batch.classes, 2)).chunk(2)
+    def scores(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the scores of real and of fake clips, [n] each, from the features [2n, d] of both."""
+        real, fake = self.critic(features, repeated(batch.classes, 2)).chunk(2)
         return real, fake
 
 

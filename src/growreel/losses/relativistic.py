@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from growreel.losses.base import Batch, Discriminate, ScalarLoss, Term, half_squared_norm
+from growreel.losses.base import Batch, ScalarLoss, Term, half_squared_norm
 
 
 class RelativisticLoss(ScalarLoss):
@@ -27,8 +27,8 @@ class RelativisticLoss(ScalarLoss):
         super().__init__(feature_dim, classes)
         self.gradient_weight = gradient_weight
 
-    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        scores_real, scores_fake = self.scores(discriminate, batch)
+    def adversarial_term(self, features: Tensor, batch: Batch) -> Term:
+        scores_real, scores_fake = self.scores(features, batch)
         stats = {"critic_real": scores_real.mean(), "critic_fake": scores_fake.mean()}
         return Term(F.softplus(scores_fake - scores_real).mean(), {name: value.detach() for name, value in stats.items()})
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growreel.losses.base import AdversarialLoss, Batch, Discriminate, Term, half_squared_norm, repeated
+from growreel.losses.base import AdversarialLoss, Batch, Term, half_squared_norm, repeated
 
 
 class SlicingAdversarialLoss(AdversarialLoss):
@@ -40,8 +40,7 @@ class SlicingAdversarialLoss(AdversarialLoss):
         """Scores for the features' sake: no gradient reaches the direction."""
         return self._along(features, self.direction.detach(), classes)
 
-    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        features = discriminate(torch.cat([batch.real, batch.fake]), parts=2)
+    def adversarial_term(self, features: Tensor, batch: Batch) -> Term:
         classes = repeated(batch.classes, 2)
         scores_real, scores_fake = self.critic(features, classes).chunk(2)
         hinge = F.relu(1 - scores_real).mean() + F.relu(1 + scores_fake).mean()

@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from growreel.losses.base import AdversarialLoss, Batch, ClassProjection, Discriminate, Term, interpolate
+from growreel.losses.base import AdversarialLoss, Batch, ClassProjection, Term, interpolate
 from growreel.models.functions import LEAKY_SLOPE, leaky_relu
 
 FeaturePenalty = Literal["released", "slope", "none"]
@@ -97,8 +97,8 @@ class SlicedWassersteinLoss(AdversarialLoss):
         scores = values.mean(dim=1)
         return scores if self.projection is None else scores + self.projection(features, classes)
 
-    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        real_features, fake_features = discriminate(torch.cat([batch.real, batch.fake]), parts=2).chunk(2)
+    def adversarial_term(self, features: Tensor, batch: Batch) -> Term:
+        real_features, fake_features = features.chunk(2)
         critic_real, critic_fake = (self.critic(each, batch.classes).mean() for each in (real_features, fake_features))
         loss = critic_real - critic_fake
         stats = {"critic_real": critic_real.detach(), "critic_fake": critic_fake.detach()}

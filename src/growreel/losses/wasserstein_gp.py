@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from growreel.losses.base import Batch, Discriminate, ScalarLoss, Term
+from growreel.losses.base import Batch, ScalarLoss, Term
 
 
 class WassersteinGPLoss(ScalarLoss):
@@ -34,8 +34,8 @@ class WassersteinGPLoss(ScalarLoss):
         super().__init__(feature_dim, classes)
         self.gradient_weight, self.gradient_target, self.drift_weight = gradient_weight, gradient_target, drift_weight
 
-    def adversarial_term(self, discriminate: Discriminate, batch: Batch) -> Term:
-        scores_real, scores_fake = self.scores(discriminate, batch)
+    def adversarial_term(self, features: Tensor, batch: Batch) -> Term:
+        scores_real, scores_fake = self.scores(features, batch)
         drift = scores_real.square().mean()
         loss = scores_fake.mean() - scores_real.mean() + self.drift_weight * drift
         stats = {"critic_real": scores_real.mean(), "critic_fake": scores_fake.mean(), "drift": drift}

@@ -46,6 +46,11 @@ SUBJECTS = (
         {"critic_real": "real clips", "critic_fake": "generated clips"},
     ),
     Subject(
+        "Classes",
+        "How wrongly clips are named, as cross-entropy. Level at the logarithm of a number of classes: so many are not told apart yet.",
+        {"class_real": "real clips", "class_fake": "generated clips"},
+    ),
+    Subject(
         "Penalties",
         "What keeps the discriminator smooth, before its weight. A jump at the start of a stage is usual and goes.",
         {"gradient_penalty": "gradient", "feature_penalty": "features", "drift": "drift"},

@@ -78,6 +78,14 @@ class Objective(nn.Module, ABC):
         """Return the parameters that the objective trains, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if name.split(".")[0] in self.trains}
 
+    def _classified(self, term: Term, features: Tensor, classes: Tensor | None, name: str) -> Term:
+        """The term, and what the classifier, if there is one, says of features [n, d] of clips of `classes`."""
+        classifier = self.loss.classifier
+        if classifier is None:
+            return term
+        error = classifier(features, classes)
+        return Term(term.value + classifier.weight * error, {**term.stats, name: error.detach()})
+
     @contextmanager
     def others_frozen(self) -> Iterator[None]:
         """Inside, no gradients of the other modules' parameters are computed; gradients still pass through to their inputs."""
@@ -133,7 +141,9 @@ class DiscriminatorObjective(Objective):
             penalty = gradient_penalty(self.loss, discriminate, batch, self.penalty_weight, self.voxel_ratio)
             if penalty is not None:
                 yield _counted(penalty, "loss_discriminator")
-        yield _counted(self.loss.adversarial_term(discriminate, batch), "loss_discriminator")
+        features = discriminate(torch.cat([real, fake]), parts=2)
+        term = self.loss.adversarial_term(features, batch)
+        yield _counted(self._classified(term, features[: len(real)], inputs.classes, "class_real"), "loss_discriminator")
 
 
 class GeneratorObjective(Objective):
@@ -150,7 +160,8 @@ class GeneratorObjective(Objective):
             with torch.no_grad():
                 real = augmented(inputs.real, inputs.augment_real).to(self.dtype)
                 real_features = self.discriminator(real, self.stage, inputs.alpha)
-        yield _counted(Term(self.loss.generator_loss(fake_features, real_features, inputs.classes), {}), "loss_generator")
+        term = Term(self.loss.generator_loss(fake_features, real_features, inputs.classes), {})
+        yield _counted(self._classified(term, fake_features, inputs.classes, "class_fake"), "loss_generator")
 
 
 def accumulate_gradients(objective: Objective, inputs: Inputs, passes: int) -> Stats:
