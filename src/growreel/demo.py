@@ -40,8 +40,6 @@ REAL_CLIPS = 4096
 JUDGED_CLIPS = 256
 PICTURED_CLIPS = 10
 FPS = 8.0
-CLASS_WEIGHT = 1.0
-"""Without a classifier the critic needs up to three times as many clips to tell discs from squares (docs/log.md)."""
 GOAL = 0.8
 """Share of generated clips that the judge has to accept for the demo to count as passed."""
 TITLES = {"accepted": "generated", "accepted_untrained": "untrained", "accepted_real": "real"}
@@ -71,8 +69,7 @@ def run_demo(run: str | Path) -> DemoResult:
     """
     run = Path(run).resolve()
     preset = load_preset("demo")
-    network = dataclasses.replace(preset.network, conditional=True)
-    config = dataclasses.replace(preset, network=network, loss=dataclasses.replace(preset.loss, class_weight=CLASS_WEIGHT))
+    config = dataclasses.replace(preset, network=dataclasses.replace(preset.network, conditional=True))
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
     kinds = shape_kinds(REAL_CLIPS, size)
