@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-demo: $(VENV)/.installed  ## train a small model on moving shapes and judge its clips (about 5 minutes on 2 cores)
+demo: $(VENV)/.installed  ## train a small model on moving shapes and judge its clips (5 to 20 minutes, by the machine)
 	$(BIN)/growreel demo --out runs/demo
 
 test: $(VENV)/.installed  ## all tests, offline
