@@ -35,7 +35,8 @@ from growreel.export.plain import PlainGenerator
 from growreel.growth import Position, Size
 from growreel.hub.push import write_repository
 from growreel.losses import Batch, build_loss, gradient_penalty
-from growreel.models import Discriminator, Generator, ModulatedGenerator
+from growreel.models import Discriminator, Generator, ModulatedGenerator, build_generator
+from growreel.models.files import save_model
 from growreel.models.window import frames_of_clips
 from growreel.recipe import read_recipe
 from growreel.runtime.latents import Mix, classes_of_places
@@ -316,9 +317,11 @@ def test_classes_that_there_are_not(classes: str, said: str, run: Path) -> None:
         growreel.generate(growreel.load_generator(run), seeds=[0], classes=classes)
 
 
-def test_a_model_without_classes_says_so() -> None:
+def test_a_model_without_classes_says_so(tmp_path: Path) -> None:
+    config, file = colored(tiny_config()), tmp_path / "without.safetensors"
+    save_model(file, build_generator(config), config, clips_shown=0, fps=8.0)
     with pytest.raises(GrowreelError, match=r"--classes walk: this model has no classes \(train --conditional learns them\)"):
-        growreel.generate(growreel.load_generator("shapes-16x32x32"), seeds=[0], classes="walk")
+        growreel.generate(growreel.load_generator(file), seeds=[0], classes="walk")
 
 
 def test_the_command_line_makes_classes_and_makes_them_again(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
