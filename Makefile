@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-demo: $(VENV)/.installed  ## train a small model on moving shapes and judge its clips (5 to 20 minutes, by the machine)
+demo: $(VENV)/.installed  ## train a small model on moving shapes and judge its clips (some 20 minutes on a core of an AMD EPYC)
 	$(BIN)/growreel demo --out runs/demo
 
 test: $(VENV)/.installed  ## all tests, offline

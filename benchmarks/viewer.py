@@ -100,7 +100,8 @@ def slowdown(store: Path, turn: float, pairs: int, threads: int, times: int) -> 
         training = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
         viewer: subprocess.Popen[str] | None = None
         try:
-            while len(read_lines(run / "stats.jsonl")) < 60:  # what is done once is over, and growth too
+            last = str(load_preset("demo").growth.plan().sizes[-1])
+            while sum(line.get("stage") == last for line in read_lines(run / "stats.jsonl")) < 60:  # what is done once is over, and growth
                 time.sleep(1)
             viewer = subprocess.Popen(
                 [sys.executable, "-m", "growreel", "view", str(run), "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment

@@ -85,6 +85,12 @@ def class_numbers(model: LoadedGenerator, places: Sequence[Place], wanted: str |
     return None if names is None else torch.from_numpy(classes_of_places(places, [model.classes.index(name) for name in names]))
 
 
+def class_number(model: LoadedGenerator, place: Place, wanted: str | Sequence[str] | None) -> int | None:
+    """Return the class of one seed as `class_numbers` does."""
+    numbers = class_numbers(model, [place], wanted)
+    return None if numbers is None else int(numbers)
+
+
 def _announce(model: LoadedGenerator, clips: int, precision: str) -> None:
     """Tell the log what arithmetic was chosen. Raises as `named_arithmetic`: now, not with the first clip."""
     device = next(model.generator.parameters()).device
@@ -252,12 +258,10 @@ def clips_of_recipe(
     precision = named_arithmetic(recipe.precision, "the recipe's precision", next(model.generator.parameters()).device)
     if recipe.frames is not None:
         check_length(model, recipe.frames)
-
-        def of(seed: Place) -> int | None:
-            number = class_numbers(model, [seed], recipe.classes)
-            return None if number is None else int(number)
-
-        return while_wanted(lengthened(model, seed, recipe.frames, recipe.truncation, precision, of(seed)) for seed in recipe.seeds)
+        return while_wanted(
+            lengthened(model, seed, recipe.frames, recipe.truncation, precision, class_number(model, seed, recipe.classes))
+            for seed in recipe.seeds
+        )
     if recipe.walk is None:
         return while_wanted(stream(model, recipe.seeds, recipe.truncation, precision, recipe.classes))
     path, seeds = recipe.walk, recipe.seeds

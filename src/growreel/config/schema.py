@@ -47,7 +47,7 @@ class NetworkConfig:
     one for each of the `channels`, by which it sees at once that, say, all have one colour."""
     discriminator_norm: Normalization = "none"
     """What the discriminator's blocks do between convolution and leaky ReLU: `none`, nothing (the paper); `instance` gives every channel of
-    every clip mean 0 and deviation 1, by which small differences of form are seen many times sooner, and costs a tenth of the time."""
+    every clip mean 0 and deviation 1, by which small differences of form are seen sooner, and costs time (docs/log.md)."""
     conditional: bool = False
     """Learn the classes that the store's labels name apart: the generator is told which to make, the critic which it should be."""
     classes: tuple[str, ...] = ()

@@ -16,9 +16,7 @@ from growreel.models.recompute import run_block
 class DiscriminatorBlock(nn.Module):
     """Two convolutions 3x3x3, the second with averaging along the axes that grew: a generator block in the mirror."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling, normalization: Normalization = "none"
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling, normalization: Normalization) -> None:
         super().__init__()
         self.normalization = normalization
         self.conv0 = EqualizedConv3d(in_channels, in_channels)
