@@ -342,6 +342,14 @@ def test_the_command_line_makes_classes_and_makes_them_again(run: Path, tmp_path
     assert json.loads(capsys.readouterr().out)["classes"] == ["run", "walk", "wave"]
 
 
+def test_a_longer_clip_is_of_a_class_that_the_model_has(run: Path) -> None:
+    model = growreel.load_generator(run)
+    for wrong in (None, 3, -1):
+        with pytest.raises(GrowreelError, match=rf"of_class {wrong}: must be 0 \(run\), 1 \(walk\), 2 \(wave\)"):
+            lengthened(model, 0, 9, of_class=wrong)
+    assert lengthened(model, 0, 9, of_class=2).shape == (9, 8, 8, 3)
+
+
 def test_the_samples_of_a_run_say_their_classes(run: Path) -> None:
     recipe = read_recipe(run / "samples" / "000000088.webp")
     assert recipe.classes == ("run", "walk", "wave") and recipe.class_names() == ["run", "walk"]

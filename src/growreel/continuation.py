@@ -60,11 +60,14 @@ def lengthened(
         place: a seed, or a mix of two.
         frames: at least 1.
         truncation, precision: as of `sampling.generate`.
-        of_class: number of the class that a conditional model is to make, all the way.
+        of_class: number of the class that a conditional model, and no other, is to make, all the way (`sampling.class_number`).
 
-    Raises GrowreelError as `check_length` does, and for a precision that the model's device does not have.
+    Raises GrowreelError as `check_length` does, for a class that is not of the model, and for a precision that is not of its device.
     """
     check_length(model, frames)
+    if of_class not in (range(len(model.classes)) if model.classes else (None,)):
+        known = ", ".join(f"{number} ({name})" for number, name in enumerate(model.classes)) or "None: this model has no classes"
+        raise GrowreelError(f"of_class {of_class}: must be {known}")
     pieces, made = [], 0
     for piece in _pieces(model, place, truncation, precision, of_class):
         pieces.append(piece)
