@@ -73,10 +73,15 @@ def tiny_config(**training: Any) -> Config:
 
 def with_other_networks(config: Config) -> Config:
     """The same run with networks that are not the paper's: a modulated generator whose colours are bounded, a discriminator that is told of
-    every channel's deviation and normalises its own.
+    every channel's deviation and normalises its own, and frames that are repeated at both ends.
     """
     network = dataclasses.replace(
-        config.network, generator="modulated", output="tanh", minibatch_stddev="channels", discriminator_norm="instance"
+        config.network,
+        generator="modulated",
+        output="tanh",
+        minibatch_stddev="channels",
+        discriminator_norm="instance",
+        time_padding="replicate",
     )
     return dataclasses.replace(config, network=network)
 

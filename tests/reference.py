@@ -47,14 +47,20 @@ def pixel_norm(x: Array, axis: int = 1, eps: float = EPS) -> Array:
     return x / np.sqrt(mean_square + eps)
 
 
-def conv3d(x: Array, weight: Array) -> Array:
-    """y[n,o,p] = sum_{c,k} weight[o,c,k] x[n,c,p + k - K//2], zero outside; stride 1. x [n,c,t,h,w], weight [o,c,kt,kh,kw], odd k."""
+def conv3d(x: Array, weight: Array, held: bool = False) -> Array:
+    """y[n,o,p] = sum_{c,k} weight[o,c,k] x[n,c,p + k - K//2], zero outside; stride 1. x [n,c,t,h,w], weight [o,c,kt,kh,kw], odd k.
+
+    `held`: before the first frame it stands, and after the last one that.
+    """
     n, c, t, h, w = x.shape
     outputs, c_in, kt, kh, kw = weight.shape
     if c != c_in or not kt % 2 == kh % 2 == kw % 2 == 1:
         raise ValueError(f"conv3d: x {x.shape} and weight {weight.shape} do not fit, or a kernel extent is even")
     padded = np.zeros((n, c, t + kt - 1, h + kh - 1, w + kw - 1))
     padded[:, :, kt // 2 : kt // 2 + t, kh // 2 : kh // 2 + h, kw // 2 : kw // 2 + w] = x
+    if held:
+        padded[:, :, : kt // 2] = padded[:, :, [kt // 2]]
+        padded[:, :, kt // 2 + t :] = padded[:, :, [kt // 2 + t - 1]]
     y = np.zeros((n, outputs, t, h, w))
     for i in range(kt):
         for j in range(kh):
@@ -132,11 +138,11 @@ def _array(state: State, key: str) -> Array:
     return np.asarray(state[key], dtype=np.float64)
 
 
-def _conv(state: State, name: str, x: Array, gain: float = math.sqrt(2.0)) -> Array:
+def _conv(state: State, name: str, x: Array, gain: float = math.sqrt(2.0), held: bool = False) -> Array:
     """Equalised convolution with bias: conv(x, w * gain / sqrt(c_in kt kh kw)) + b. [n,c,t,h,w] -> [n,o,t,h,w]."""
     weight, bias = _array(state, f"{name}.weight"), _array(state, f"{name}.bias")
     fan_in = weight.shape[1] * weight.shape[2] * weight.shape[3] * weight.shape[4]
-    return conv3d(x, weight * (gain / math.sqrt(fan_in))) + bias[None, :, None, None, None]
+    return conv3d(x, weight * (gain / math.sqrt(fan_in)), held) + bias[None, :, None, None, None]
 
 
 def generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Array) -> Array:
@@ -167,7 +173,7 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
     """Clip by clip: a kernel whose input channels are weighed by 1 + A style, and which is divided by its own norm per output channel.
 
     The bias is divided with it; gain sqrt(2). Then a plane per output channel is added: slopes B style times frame, row and column, at the
-    middle of every voxel, with the edges of the clip at -1 and 1. x [n,c,t,h,w] is first scaled up; styles [n,d].
+    middle of every voxel, with the edges of the clip at -1 and 1. x [n,c,t,h,w] is first scaled up, and its ends are held; styles [n,d].
     """
     x = upsample_nearest(x, factors)
     weight, bias = _array(state, f"{name}.conv.weight"), _array(state, f"{name}.conv.bias")
@@ -178,7 +184,7 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
         scale = 1 + _array(state, f"{name}.scale.weight") @ style / math.sqrt(d) + _array(state, f"{name}.scale.bias")
         slopes = (_array(state, f"{name}.slopes.weight") @ style * 0.5 / math.sqrt(d) + _array(state, f"{name}.slopes.bias")).reshape(3, -1)
         kernel = weight * scale[None, :, None, None, None]
-        convolved = conv3d(x[i : i + 1], kernel)[0]
+        convolved = conv3d(x[i : i + 1], kernel, held=True)[0]
         for o in range(len(bias)):
             y[i, o] = math.sqrt(2) * (convolved[o] + bias[o]) / math.sqrt(np.sum(kernel[o] ** 2) + EPS)
             for axis, extent in enumerate(x.shape[2:]):
@@ -223,18 +229,22 @@ def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: A
 
     x = lrelu(from_rgb(clip)); per block lrelu(pool(conv1(lrelu(conv0(x))))), after the newest block
     x = lerp(lrelu(from_rgb_old(pool(clip))), x, alpha); then stddev map, lrelu(last), lrelu(dense). No scalar head. `other`: a map for each
-    channel, and every lrelu of a block is that of (x - mean) / sqrt(variance + 1e-5), both of a channel of a clip.
+    channel, every lrelu of a block is that of (x - mean) / sqrt(variance + 1e-5), both of a channel of a clip, and the ends are held.
     """
+
+    def conv(name: str, x: Array) -> Array:
+        return _conv(state, name, x, held=other)
+
     x = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[stage])}", clips))
     norm = _normalized if other else _unchanged
     for i in range(stage, 0, -1):
         block, factors = f"blocks.{_name(sizes[i])}", _factors(sizes[i - 1], sizes[i])
-        x = leaky_relu(norm(_conv(state, f"{block}.conv0", x)))
-        x = leaky_relu(norm(average_pool(_conv(state, f"{block}.conv1", x), factors)))
+        x = leaky_relu(norm(conv(f"{block}.conv0", x)))
+        x = leaky_relu(norm(average_pool(conv(f"{block}.conv1", x), factors)))
         if i == stage:
             old = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[i - 1])}", average_pool(clips, factors)))
             x = lerp(old, x, alpha)
-    x = leaky_relu(_conv(state, "last", minibatch_stddev(x, group, per_channel=other)))
+    x = leaky_relu(conv("last", minibatch_stddev(x, group, per_channel=other)))
     weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
     scale = math.sqrt(2.0) / math.sqrt(weight.shape[1])
     return leaky_relu(x.reshape(len(x), -1) @ (weight * scale).T + bias)

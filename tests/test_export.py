@@ -14,7 +14,7 @@ import torch
 
 from conftest import tiny_config
 from growreel.cli.main import main
-from growreel.config.schema import GeneratorKind, NetworkConfig, OutputKind, Resampling
+from growreel.config.schema import GeneratorKind, NetworkConfig, OutputKind, Resampling, TimePadding
 from growreel.errors import GrowreelError
 from growreel.export import export
 from growreel.export import files as files_module
@@ -40,12 +40,22 @@ def run(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["plain", "modulated"])
 @pytest.mark.parametrize("resampling", ["box", "smooth"])
+@pytest.mark.parametrize("time_padding", ["zeros", "replicate"])
 @pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0)])
-def test_the_plain_generator_is_the_generator(stage: int, alpha: float, resampling: Resampling, kind: GeneratorKind) -> None:
+def test_the_plain_generator_is_the_generator(
+    stage: int, alpha: float, time_padding: TimePadding, resampling: Resampling, kind: GeneratorKind
+) -> None:
     config = tiny_config()
     output: OutputKind = "tanh" if kind == "modulated" else "linear"
     tree = NetworkConfig(
-        max_channels=4, latent_dim=8, feature_dim=8, image_channels=3, resampling=resampling, generator=kind, output=output
+        max_channels=4,
+        latent_dim=8,
+        feature_dim=8,
+        image_channels=3,
+        resampling=resampling,
+        generator=kind,
+        output=output,
+        time_padding=time_padding,
     )
     torch.manual_seed(0)
     generator = build_generator(config.__class__(growth=config.growth, network=tree)).double()

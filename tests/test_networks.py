@@ -15,7 +15,7 @@ from torch import Tensor
 import reference
 from conftest import colored, make_plan
 from growreel.config import from_dict, load_preset
-from growreel.config.schema import Resampling
+from growreel.config.schema import Resampling, TimePadding
 from growreel.errors import GrowreelError
 from growreel.growth import Size
 from growreel.losses import build_loss
@@ -27,13 +27,16 @@ LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time an
 
 
 def networks(resampling: Resampling = "box", colors: int = 3, kind: str = "paper") -> tuple[Generator, Discriminator]:
-    """Of the paper's kind, or `other`: modulated with bounded colours, and told of every channel's deviation, its own normalised."""
+    """Of the paper's kind, or `other`: modulated with bounded colours, and told of every channel's deviation, its own normalised; both
+    with frames repeated at the ends.
+    """
     torch.manual_seed(0)
     plan = make_plan(*LADDER)
     shared: Any = {"base_channels": 24, "max_channels": 6, "image_channels": colors, "resampling": resampling}
     if kind == "paper":
         generator, discriminator = Generator(plan, latent_dim=5, **shared), Discriminator(plan, feature_dim=7, **shared)
     else:
+        shared["time_padding"] = "replicate"
         generator = ModulatedGenerator(plan, latent_dim=5, output="tanh", **shared)
         discriminator = Discriminator(plan, feature_dim=7, **shared, stddev="channels", normalization="instance")
     for module in (generator, discriminator):
@@ -100,18 +103,20 @@ def test_plan_table_says_what_the_networks_are() -> None:
     assert row[:5] == ["2", "8x16x16", "space", "128", "885,379"] and row[6:] == ["16", "0.001", "600,000", "600,000", "1,800,000"]
 
 
+@pytest.mark.parametrize("time_padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("resampling", ["box", "smooth"])
 @pytest.mark.parametrize("scale", [Size(2, 2, 2), Size(1, 2, 2), Size(2, 1, 1), Size(1, 1, 2)])
-def test_fused_resampling_equals_the_pair_it_stands_for(scale: Size, resampling: Resampling) -> None:
+def test_fused_resampling_equals_the_pair_it_stands_for(scale: Size, resampling: Resampling, time_padding: TimePadding) -> None:
     """Values, first and second derivatives of one fused convolution against filter and convolution in float64."""
     torch.manual_seed(0)
     x = torch.randn(2, 3, 4, 6, 4).double().requires_grad_()
     for up, down in ((scale, None), (None, scale)):
-        layer = EqualizedConv3d(3, 4, up=up, down=down, resampling=resampling).double()
+        layer = EqualizedConv3d(3, 4, up=up, down=down, resampling=resampling, time_padding=time_padding).double()
         torch.nn.init.normal_(layer.bias)
         weight, bias = layer.weight, layer.bias
         results = []
-        for y in (layer(x), filtered(x, weight * layer.weight_scale, bias, scale, resampling, transposed=up is not None)):
+        slow = held if time_padding == "replicate" else filtered
+        for y in (layer(x), slow(x, weight * layer.weight_scale, bias, scale, resampling, transposed=up is not None)):
             first = torch.autograd.grad(y.sin().sum(), (x, weight, bias), create_graph=True)
             second = torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), (x, weight, bias))
             results.append([y, *first, *second])
@@ -138,6 +143,15 @@ def filtered(x: Tensor, weight: Tensor, bias: Tensor, scale: Size, resampling: R
     small = torch.conv3d(wide.flatten(0, 1)[:, None], taps, stride=scale).unflatten(0, wide.shape[:2])[:, :, 0]
     result: Tensor = small + bias.view(-1, 1, 1, 1)
     return result
+
+
+def held(x: Tensor, weight: Tensor, bias: Tensor, scale: Size, resampling: Resampling, transposed: bool) -> Tensor:
+    """`filtered`, of a clip that stands still for long before and after: its frames between."""
+    still, frames = 4, x.shape[2]
+    longer = torch.cat([x[:, :, :1].expand(-1, -1, still, -1, -1), x, x[:, :, -1:].expand(-1, -1, still, -1, -1)], dim=2)
+    ratio = scale.t if transposed else 1 / scale.t
+    y = filtered(longer, weight, bias, scale, resampling, transposed)
+    return y[:, :, int(still * ratio) : int((still + frames) * ratio)]
 
 
 def test_smooth_up_scaling_leaves_no_steps() -> None:

@@ -17,6 +17,7 @@ GeneratorKind = Literal["plain", "modulated"]
 OutputKind = Literal["linear", "tanh"]
 MinibatchStddev = Literal["mean", "channels"]
 Normalization = Literal["none", "instance"]
+TimePadding = Literal["zeros", "replicate"]
 EMA_HALFLIFE_CLIPS = 10_000.0
 
 
@@ -48,6 +49,9 @@ class NetworkConfig:
     discriminator_norm: Normalization = "none"
     """What the discriminator's blocks do between convolution and leaky ReLU: `none`, nothing (the paper); `instance` gives every channel of
     every clip mean 0 and deviation 1, by which small differences of form are seen sooner, and costs time (docs/log.md)."""
+    time_padding: TimePadding = "zeros"
+    """What the convolutions of both networks see before the first and after the last frame: `zeros`, as beyond the edges of a frame (the
+    paper), or `replicate`, that frame once more. A generator that was taught its clips drew the ends of time better so (docs/log.md)."""
     conditional: bool = False
     """Learn the classes that the store's labels name apart: the generator is told which to make, the critic which it should be."""
     classes: tuple[str, ...] = ()

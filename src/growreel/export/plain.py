@@ -10,7 +10,7 @@ from growreel.config.schema import Resampling
 from growreel.growth import Position, Size
 from growreel.models.functions import LEAKY_SLOPE, Geometry
 from growreel.models.generator import Generator, ToRGB, bounded
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample, with_edge_frames
 from growreel.models.modulated import ModulatedConv3d, ModulatedGenerator, coordinates, demodulation, per_channel
 
 
@@ -30,9 +30,10 @@ class PlainLayer(nn.Module):
         assert isinstance(layer, EqualizedConv3d)
         kernel, geometry = layer.weight * layer.weight_scale, layer.geometry
         self.repeats = geometry.stride if geometry.transposed and resampling == "box" else None
-        if layer.resampling is None or self.repeats is not None:
-            geometry = Geometry(padding=(0, 0, 0) if layer.kernel_size == 1 else (1, 1, 1))
-        else:
+        self.edge_frames = layer.edge_frames
+        if self.repeats is not None:
+            geometry = Geometry(padding=(0 if self.edge_frames else 1, 1, 1))
+        elif layer.resampling is not None:
             kernel = layer.resampling(kernel).contiguous()
         self.geometry = geometry
         self.register_buffer("kernel", kernel)
@@ -41,6 +42,8 @@ class PlainLayer(nn.Module):
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         if self.repeats is not None:
             x_NCTHW = _repeated(x_NCTHW, self.repeats)
+        if self.edge_frames:
+            x_NCTHW = with_edge_frames(x_NCTHW, self.edge_frames)
         convolve = F.conv_transpose3d if self.geometry.transposed else F.conv3d
         return convolve(x_NCTHW, self.kernel, self.bias, stride=self.geometry.stride, padding=self.geometry.padding)
 

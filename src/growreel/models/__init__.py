@@ -24,6 +24,7 @@ def build_generator(config: Config) -> Generator:
         image_channels=network.image_channels,
         resampling=network.resampling,
         output=network.output,
+        time_padding=network.time_padding,
         classes=len(network.classes),
     )
 
@@ -49,4 +50,5 @@ def build_discriminator(config: Config) -> Discriminator:
         resampling=network.resampling,
         stddev=network.minibatch_stddev,
         normalization=network.discriminator_norm,
+        time_padding=network.time_padding,
     )

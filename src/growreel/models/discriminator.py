@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from growreel.config.schema import MinibatchStddev, Normalization, Resampling
+from growreel.config.schema import MinibatchStddev, Normalization, Resampling, TimePadding
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_relu, leaky_relu_
 from growreel.models.generator import stage_channels
@@ -16,11 +16,19 @@ from growreel.models.recompute import run_block
 class DiscriminatorBlock(nn.Module):
     """Two convolutions 3x3x3, the second with averaging along the axes that grew: a generator block in the mirror."""
 
-    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling, normalization: Normalization) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        scale: Size,
+        resampling: Resampling,
+        normalization: Normalization,
+        time_padding: TimePadding,
+    ) -> None:
         super().__init__()
         self.normalization = normalization
-        self.conv0 = EqualizedConv3d(in_channels, in_channels)
-        self.conv1 = EqualizedConv3d(in_channels, out_channels, down=scale, resampling=resampling)
+        self.conv0 = EqualizedConv3d(in_channels, in_channels, time_padding=time_padding)
+        self.conv1 = EqualizedConv3d(in_channels, out_channels, down=scale, resampling=resampling, time_padding=time_padding)
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None) -> Tensor:
         for conv in (self.conv0, self.conv1):
@@ -49,6 +57,7 @@ class Discriminator(nn.Module):
         resampling: Resampling = "box",
         stddev: MinibatchStddev = "mean",
         normalization: Normalization = "none",
+        time_padding: TimePadding = "zeros",
     ) -> None:
         super().__init__()
         self.plan, self.feature_dim, self.stddev = plan, feature_dim, stddev
@@ -60,11 +69,11 @@ class Discriminator(nn.Module):
         )
         self.blocks = nn.ModuleDict(
             {
-                str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i), resampling, normalization)
+                str(sizes[i]): DiscriminatorBlock(widths[i], widths[i - 1], plan.scale(i), resampling, normalization, time_padding)
                 for i in range(1, len(sizes))
             }
         )
-        self.last = EqualizedConv3d(widths[0] * 2 if stddev == "channels" else widths[0] + 1, widths[0])
+        self.last = EqualizedConv3d(widths[0] * 2 if stddev == "channels" else widths[0] + 1, widths[0], time_padding=time_padding)
         self.dense = EqualizedLinear(widths[0] * sizes[0].voxels, feature_dim)
 
     def forward(

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from growreel.config.schema import OutputKind, Resampling
+from growreel.config.schema import OutputKind, Resampling, TimePadding
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_pixel_norm_
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, upsample
@@ -29,10 +29,10 @@ def stage_channels(size: Size, base_channels: int, max_channels: int) -> int:
 class GeneratorBlock(nn.Module):
     """Up-scaling along the axes that grow, then two convolutions 3x3x3."""
 
-    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling) -> None:
+    def __init__(self, in_channels: int, out_channels: int, scale: Size, resampling: Resampling, time_padding: TimePadding) -> None:
         super().__init__()
-        self.conv0 = EqualizedConv3d(in_channels, out_channels, up=scale, resampling=resampling)
-        self.conv1 = EqualizedConv3d(out_channels, out_channels)
+        self.conv0 = EqualizedConv3d(in_channels, out_channels, up=scale, resampling=resampling, time_padding=time_padding)
+        self.conv1 = EqualizedConv3d(out_channels, out_channels, time_padding=time_padding)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         return leaky_pixel_norm_(self.conv1(leaky_pixel_norm_(self.conv0(x_NCTHW))))
@@ -71,10 +71,12 @@ class Generator(nn.Module):
         image_channels: int,
         resampling: Resampling = "box",
         output: OutputKind = "linear",
+        time_padding: TimePadding = "zeros",
         classes: int = 0,
     ) -> None:
         super().__init__()
-        self.plan, self.latent_dim, self.resampling, self.classes = plan, latent_dim, resampling, classes
+        self.plan, self.latent_dim, self.classes = plan, latent_dim, classes
+        self.resampling, self.time_padding = resampling, time_padding
         self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
@@ -102,10 +104,10 @@ class Generator(nn.Module):
         return torch.cat([latents, pixel_norm(self.embedding(classes))], dim=1)
 
     def _first(self, channels: int) -> nn.Module:
-        return EqualizedConv3d(channels, channels)
+        return EqualizedConv3d(channels, channels, time_padding=self.time_padding)
 
     def _block(self, in_channels: int, out_channels: int, scale: Size) -> nn.Module:
-        return GeneratorBlock(in_channels, out_channels, scale, self.resampling)
+        return GeneratorBlock(in_channels, out_channels, scale, self.resampling, self.time_padding)
 
     def _styles(self, given: Tensor) -> tuple[Tensor, ...]:
         """What every convolution is told beside its input, made of what the dense layer is given; here nothing."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growreel.config.schema import Resampling
+from growreel.config.schema import Resampling, TimePadding
 from growreel.growth import Size
 from growreel.models.functions import Geometry, convolution
 
@@ -140,13 +140,21 @@ def _down_filters(scale: Size, resampling: Resampling) -> tuple[Taps, Taps, Taps
     return t, h, w
 
 
+def with_edge_frames(x_NCTHW: Tensor, frames: int) -> Tensor:
+    """The first and the last frame so many times more, before and after the others."""
+    first, last = x_NCTHW[:, :, :1], x_NCTHW[:, :, -1:]
+    return torch.cat([first] * frames + [x_NCTHW] + [last] * frames, dim=2)  # in this form it stays channels-last
+
+
 class EqualizedConv3d(nn.Module):
-    """3-D convolution with bias and 'same' zero padding; [n, c_in, t, h, w] -> [n, c_out, t, h, w] in the precision of its input.
+    """3-D convolution with bias and 'same' padding; [n, c_in, t, h, w] -> [n, c_out, t, h, w] in the precision of its input.
 
     Kernel size 3 or 1. With `up` the input is first scaled up, with `down` the output is averaged, by 1 or 2 along each axis
     (kernel size 3 only). Either is one convolution with stride, without the large intermediate. With `box` resampling its kernel is of up
     to 4x4x4: per voxel of the large side 8 products instead of 27 when all axes change, 12 when two do. With `smooth` resampling (the
     filter 1, 3, 3, 1 of StyleGAN) it is of up to 6x6x6, 27 products, and voxels beyond the border count as zero.
+
+    Rows and columns are padded with zeros; frames with zeros or, with `replicate` time padding, with the first and the last frame.
     """
 
     def __init__(
@@ -158,12 +166,14 @@ class EqualizedConv3d(nn.Module):
         up: Size | None = None,
         down: Size | None = None,
         resampling: Resampling = "box",
+        time_padding: TimePadding = "zeros",
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_scale = gain / math.sqrt(in_channels * kernel_size**3)
-        self.kernel_size, self.geometry = kernel_size, Geometry()
+        around = kernel_size // 2
+        self.kernel_size, self.geometry = kernel_size, Geometry(padding=(around, around, around))
         self.resampling: KernelFilter | None = None
         if up is not None:
             self.resampling = KernelFilter(_up_filters(up, resampling), transposed=True)
@@ -171,6 +181,9 @@ class EqualizedConv3d(nn.Module):
         elif down is not None:
             self.resampling = KernelFilter(_down_filters(down, resampling))
             self.geometry = Geometry(down, _padding(self.resampling.taps, down))
+        self.edge_frames = 0
+        if time_padding == "replicate" and kernel_size > 1:
+            self.edge_frames, self.geometry = _replicating(self.geometry)
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
         """`product_dtype`: precision of the products in backward passes, see `functions.convolution`."""
@@ -179,6 +192,8 @@ class EqualizedConv3d(nn.Module):
             return _pointwise(x_NCTHW, weight, self.bias)
         if self.resampling is not None:
             weight = self.resampling(weight)
+        if self.edge_frames:
+            x_NCTHW = with_edge_frames(x_NCTHW, self.edge_frames)
         return convolution(x_NCTHW, weight, self.bias, self.geometry, product_dtype)
 
 
@@ -186,6 +201,17 @@ def _padding(taps: tuple[int, int, int], scale: Size) -> tuple[int, int, int]:
     """With which the large side has exactly `scale` times the voxels of the small one, and the kernel sits in its middle."""
     t, h, w = ((taps_of_axis - factor) // 2 for taps_of_axis, factor in zip(taps, scale, strict=True))
     return t, h, w
+
+
+def _replicating(geometry: Geometry) -> tuple[int, Geometry]:
+    """How many frames to add at either end of the input in place of a geometry's zeros, and the geometry that then gives as many frames.
+
+    What is scaled up gets one of its own frames, which reaches beyond any zeros, and the output is cut.
+    """
+    stride, (frames, rows, columns) = geometry.stride[0], geometry.padding
+    if geometry.transposed:
+        return 1, geometry._replace(padding=(frames + stride, rows, columns))
+    return frames, geometry._replace(padding=(0, rows, columns))
 
 
 def _pointwise(x_NCTHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

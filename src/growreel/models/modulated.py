@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growreel.config.schema import OutputKind, Resampling
+from growreel.config.schema import OutputKind, Resampling, TimePadding
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import LEAKY_SLOPE, leaky_relu_
 from growreel.models.generator import Generator
@@ -48,9 +48,18 @@ class ModulatedConv3d(nn.Module):
     sqrt(2) (conv(x * scale) + bias) / sqrt(sum over inputs and taps of (scale * weight)^2) + slopes . (frame, row, column)
     """
 
-    def __init__(self, in_channels: int, out_channels: int, style_dim: int, up: Size | None = None, resampling: Resampling = "box") -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style_dim: int,
+        *,
+        up: Size | None = None,
+        resampling: Resampling = "box",
+        time_padding: TimePadding,
+    ) -> None:
         super().__init__()
-        self.conv = EqualizedConv3d(in_channels, out_channels, gain=1, up=up, resampling=resampling)
+        self.conv = EqualizedConv3d(in_channels, out_channels, gain=1, up=up, resampling=resampling, time_padding=time_padding)
         self.scale = EqualizedLinear(style_dim, in_channels, gain=1)
         self.slopes = EqualizedLinear(style_dim, 3 * out_channels, gain=PLANE_GAIN)
 
@@ -87,10 +96,12 @@ def coordinates(frames: int, rows: int, columns: int, *, like: Tensor) -> Tensor
 class ModulatedBlock(nn.Module):
     """Up-scaling along the axes that grow, then two modulated convolutions."""
 
-    def __init__(self, in_channels: int, out_channels: int, style_dim: int, scale: Size, resampling: Resampling) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, style_dim: int, scale: Size, resampling: Resampling, time_padding: TimePadding
+    ) -> None:
         super().__init__()
-        self.conv0 = ModulatedConv3d(in_channels, out_channels, style_dim, up=scale, resampling=resampling)
-        self.conv1 = ModulatedConv3d(out_channels, out_channels, style_dim)
+        self.conv0 = ModulatedConv3d(in_channels, out_channels, style_dim, up=scale, resampling=resampling, time_padding=time_padding)
+        self.conv1 = ModulatedConv3d(out_channels, out_channels, style_dim, time_padding=time_padding)
 
     def forward(self, x_NCTHW: Tensor, style: Tensor) -> Tensor:
         return leaky_relu_(self.conv1(leaky_relu_(self.conv0(x_NCTHW, style)), style))
@@ -109,6 +120,7 @@ class ModulatedGenerator(Generator):
         image_channels: int,
         resampling: Resampling = "box",
         output: OutputKind = "linear",
+        time_padding: TimePadding = "zeros",
         classes: int = 0,
     ) -> None:
         super().__init__(
@@ -119,15 +131,16 @@ class ModulatedGenerator(Generator):
             image_channels=image_channels,
             resampling=resampling,
             output=output,
+            time_padding=time_padding,
             classes=classes,
         )
         self.mapping = Mapping(self.input_dim, latent_dim)
 
     def _first(self, channels: int) -> nn.Module:
-        return ModulatedConv3d(channels, channels, self.latent_dim)
+        return ModulatedConv3d(channels, channels, self.latent_dim, time_padding=self.time_padding)
 
     def _block(self, in_channels: int, out_channels: int, scale: Size) -> nn.Module:
-        return ModulatedBlock(in_channels, out_channels, self.latent_dim, scale, self.resampling)
+        return ModulatedBlock(in_channels, out_channels, self.latent_dim, scale, self.resampling, self.time_padding)
 
     def _styles(self, given: Tensor) -> tuple[Tensor, ...]:
         return (self.mapping(given),)
