@@ -169,11 +169,11 @@ def generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Arr
     return lerp(upsample_nearest(faded_out, _factors(sizes[stage - 1], sizes[stage])), clips, alpha)
 
 
-def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Factors = (1, 1, 1)) -> Array:
+def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Factors = (1, 1, 1), held: bool = False) -> Array:
     """Clip by clip: a kernel whose input channels are weighed by 1 + A style, and which is divided by its own norm per output channel.
 
     The bias is divided with it; gain sqrt(2). Then a plane per output channel is added: slopes B style times frame, row and column, at the
-    middle of every voxel, with the edges of the clip at -1 and 1. x [n,c,t,h,w] is first scaled up, and its ends are held; styles [n,d].
+    middle of every voxel, with the edges of the clip at -1 and 1. x [n,c,t,h,w] is first scaled up, and its ends may be held; styles [n,d].
     """
     x = upsample_nearest(x, factors)
     weight, bias = _array(state, f"{name}.conv.weight"), _array(state, f"{name}.conv.bias")
@@ -184,7 +184,7 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
         scale = 1 + _array(state, f"{name}.scale.weight") @ style / math.sqrt(d) + _array(state, f"{name}.scale.bias")
         slopes = (_array(state, f"{name}.slopes.weight") @ style * 0.5 / math.sqrt(d) + _array(state, f"{name}.slopes.bias")).reshape(3, -1)
         kernel = weight * scale[None, :, None, None, None]
-        convolved = conv3d(x[i : i + 1], kernel, held=True)[0]
+        convolved = conv3d(x[i : i + 1], kernel, held)[0]
         for o in range(len(bias)):
             y[i, o] = math.sqrt(2) * (convolved[o] + bias[o]) / math.sqrt(np.sum(kernel[o] ** 2) + EPS)
             for axis, extent in enumerate(x.shape[2:]):
@@ -193,9 +193,11 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
     return y
 
 
-def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, latents: Array, bound: float = 0) -> Array:
+def modulated_generator(
+    state: State, sizes: Sizes, stage: int, alpha: float, latents: Array, bound: float = 0, held: bool = False
+) -> Array:
     """As `generator`, with styles from two dense layers kept ten times too large, modulated convolutions, and no pixel norm. Colours are
-    as they come, or with a `bound` that times their tanh.
+    as they come, or with a `bound` that times their tanh; the ends of time are `held`, or zeros.
     """
     d = latents.shape[1]
     latents = pixel_norm(latents)
@@ -206,12 +208,12 @@ def modulated_generator(state: State, sizes: Sizes, stage: int, alpha: float, la
     weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
     x = (latents @ (weight * (math.sqrt(2) / 4 / math.sqrt(d))).T).reshape(len(latents), len(bias), *sizes[0])
     x = leaky_relu(x + bias[None, :, None, None, None])
-    x = leaky_relu(modulated_conv(state, "first", x, styles))
+    x = leaky_relu(modulated_conv(state, "first", x, styles, held=held))
     old = x
     for i in range(1, stage + 1):
         old, block = x, f"blocks.{_name(sizes[i])}"
-        x = leaky_relu(modulated_conv(state, f"{block}.conv0", x, styles, _factors(sizes[i - 1], sizes[i])))
-        x = leaky_relu(modulated_conv(state, f"{block}.conv1", x, styles))
+        x = leaky_relu(modulated_conv(state, f"{block}.conv0", x, styles, _factors(sizes[i - 1], sizes[i]), held))
+        x = leaky_relu(modulated_conv(state, f"{block}.conv1", x, styles, held=held))
 
     def to_rgb(size: Sequence[int], features: Array) -> Array:
         rgb = _conv(state, f"to_rgb.{_name(size)}", features, gain=1.0)
