@@ -25,7 +25,7 @@ from growreel.bench.report import markdown_rows
 from growreel.continuation import lengthened, overlap_of
 from growreel.evaluation.shapes_judge import judge
 from growreel.models.files import LoadedGenerator, load_generator
-from growreel.sampling import class_number, generate
+from growreel.sampling import class_of_seed, generate
 
 Clip = NDArray[np.uint8]
 SEARCHES = ((64, 1, 0), (256, 1, 0), (16, 2, 40), (64, 1, 40), (64, 2, 40), (64, 4, 40), (64, 2, 80), (64, 4, 80), (64, 2, 160))
@@ -81,7 +81,7 @@ def search_table(model: LoadedGenerator, clips: int) -> str:
         (64, 4, 120),
     ]:
         continuation.REFINED, continuation.STEPS = refined, max(count, 1)
-        searches = [continuation._Search(model, 1.0, torch.float32, class_number(model, seed, None)) for seed in range(clips)]
+        searches = [continuation._Search(model, 1.0, torch.float32, class_of_seed(model, seed, None)) for seed in range(clips)]
         draws = torch.randn(candidates, model.generator.latent_dim, generator=torch.Generator().manual_seed(0))
         began, far = time.perf_counter(), []
         for search, ending in zip(searches, endings, strict=True):
@@ -109,7 +109,7 @@ def main() -> None:
         "hard cut": (lambda seed: joined(model, seed, joints, 0), length, 0),
         f"cross-fade over {overlap}": (lambda seed: joined(model, seed, joints, overlap), length - overlap, overlap),
         "forwards and backwards": (lambda seed: there_and_back(model, seed, joints + 1), length - 1, 0),
-        "continued": (lambda seed: lengthened(model, seed, frames, of_class=class_number(model, seed, None)), length - overlap, overlap),
+        "continued": (lambda seed: lengthened(model, seed, frames, of_class=class_of_seed(model, seed, None)), length - overlap, overlap),
     }
     plain = generate(model, range(1_000, 1_000 + options.clips))
     usual = steps(plain).max(axis=1).mean()

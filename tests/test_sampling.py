@@ -116,7 +116,7 @@ def test_no_clip_is_made_that_is_not_used(model: LoadedGenerator, monkeypatch: p
         frames.append(len(arguments[-2]))
         return frames_of_clips(*arguments)
 
-    monkeypatch.setattr("growreel.sampling.frames_of_clips", counted)
+    monkeypatch.setattr("growreel.sampling.clips.frames_of_clips", counted)
     assert len(list(walk(model, 24, count=2))) == 24 and frames == [1] * 48, "one frame of each clip"
 
 

@@ -20,7 +20,7 @@ from growreel.models.files import LoadedGenerator, load_generator
 from growreel.runtime.durable import replacing, writing
 from growreel.runtime.randomness import latents_of_seeds
 from growreel.runtime.version import installed_version
-from growreel.sampling import class_numbers
+from growreel.sampling import classes_of_seeds
 
 Format = Literal["onnx", "pt2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -118,7 +118,7 @@ def _check(run: Run, source: Source, loaded: LoadedGenerator, out: Path) -> None
 def _examples(loaded: LoadedGenerator) -> tuple[torch.Tensor, ...]:
     """Latents, truncation and, of a conditional generator, classes of the seeds that are checked."""
     latents = torch.from_numpy(latents_of_seeds(CHECKED_SEEDS, loaded.generator.latent_dim))
-    classes = class_numbers(loaded, CHECKED_SEEDS, None)
+    classes = classes_of_seeds(loaded, CHECKED_SEEDS, None)
     return latents, torch.ones(1), *(() if classes is None else (classes,))
 
 

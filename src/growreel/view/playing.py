@@ -18,7 +18,7 @@ from growreel.growth import Position
 from growreel.models.files import LoadedGenerator
 from growreel.recipe import Walk, recipe_of
 from growreel.runtime.latents import Mix, Place, latents_of_places, parse_place
-from growreel.sampling import class_numbers, clips_of_latents, clips_of_recipe, write_samples
+from growreel.sampling import classes_of_seeds, clips_of_latents, clips_of_recipe, write_samples
 from growreel.video import webp_bytes
 from growreel.view.server import Asked, Refused, Reply
 from growreel.view.studio import Studio
@@ -90,7 +90,7 @@ class View:
     def clips(self, model: LoadedGenerator, places: Sequence[Place]) -> NDArray[np.uint8]:
         """uint8 [n, t, h, w, c]."""
         latents = torch.from_numpy(latents_of_places(places, model.generator.latent_dim))
-        classes = class_numbers(model, places, self.wanted)
+        classes = classes_of_seeds(model, places, self.wanted)
         return np.stack(list(clips_of_latents(model.generator, model.position, latents, self.truncation, classes=classes)))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from growreel.models.files import LoadedGenerator
 from growreel.runtime.randomness import latents_of_seeds
-from growreel.sampling import between, class_numbers, clips_of_latents
+from growreel.sampling import between, classes_of_seeds, clips_of_latents
 from growreel.view.playing import MOST_SEED, MOST_STEP, View, number
 from growreel.view.server import Asked, Reply
 from growreel.view.studio import Studio
@@ -69,7 +69,7 @@ def walk_frames(
         shown = [range(max((knot - 1) * step + 1, 0), (knot + 1) * step) for knot in missing]
         inner = [[_inner(frame, model) for frame in each] for each in shown]
         some = [range(min(each), max(each) + 1) for each in inner]
-        of_seed = class_numbers(model, [seed], wanted)
+        of_seed = classes_of_seeds(model, [seed], wanted)
         classes = None if of_seed is None else of_seed.repeat(len(missing))
         clips = clips_of_latents(model.generator, model.position, latents, truncation, frames=some, classes=classes)
         known.update({knot: dict(zip(each, clip, strict=True)) for knot, each, clip in zip(missing, some, clips, strict=True)})
