@@ -60,7 +60,7 @@ def lengthened(
         place: a seed, or a mix of two.
         frames: at least 1.
         truncation, precision: as of `sampling.generate`.
-        of_class: number of the class that a conditional model, and no other, is to make, all the way (`sampling.class_number`).
+        of_class: number of the class that a conditional model, and no other, is to make, all the way (`sampling.class_of_seed`).
 
     Raises GrowreelError as `check_length` does, for a class that is not of the model, and for a precision that is not of its device.
     """
