@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from growreel.errors import GrowreelError
 from growreel.evaluation.shapes_form import FORMS, Variety, forms, outlines, variety, variety_floor
 from growreel.evaluation.shapes_judge import judge
 from growreel.growth import Size
+from growreel.models.files import load_generator
 
 SMALL = Size(8, 16, 16)
 LARGE = Size(4, 64, 64)
@@ -200,8 +202,9 @@ def test_the_demo_prints_and_keeps_form_and_variety(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(demo, "load_preset", lambda name: tiny_config())
     monkeypatch.setattr(demo, "REAL_CLIPS", 48)
     monkeypatch.setattr(demo, "JUDGED_CLIPS", 12)
-    result = demo.run_demo(tmp_path / "run")
+    result = demo.run_demo(tmp_path / "run", clips=136)
     assert result.exit_code == 1
+    assert load_generator(tmp_path / "run").clips_shown == 136
     kept = json.loads((tmp_path / "run" / "demo.json").read_text())
     assert {"accepted", "accepted_untrained", "accepted_real", "seconds"} < kept.keys()
     tracks = [random_track(np.random.default_rng([0, k]), Size(4, 8, 8)) for k in range(12)]
@@ -221,6 +224,16 @@ def test_the_demo_prints_and_keeps_form_and_variety(tmp_path: Path, monkeypatch:
     assert list(kept["variety_floor"].values()) == list(variety_floor(12))
     for figure in (kept["variety"]["distance"], kept["variety_floor"]["mean"]):
         assert f"{figure:.3f}" in result.summary
+
+
+def test_more_clips_are_the_last_stages() -> None:
+    short, long = (demo.demo_config(clips).growth.plan() for clips in (None, 130_000))
+    assert (short.total_clips, long.total_clips) == (42_000, 130_000)
+    assert long.stages[:-1] == short.stages[:-1]
+    assert long.stages[-1] == dataclasses.replace(short.stages[-1], stable_clips=124_000)
+    assert demo.demo_config(6_008).growth.plan().total_clips == 6_008
+    with pytest.raises(GrowreelError, match=r"demo --clips 6007: must be at least 6008"):
+        demo.demo_config(6_007)
 
 
 @pytest.mark.parametrize("labels", [None, ["walk", "wave"] * 2])

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from growreel.config import load_preset
+from growreel.config import Config, load_preset
 from growreel.data.shapes import COLORS, shape_clips, shape_kinds
 from growreel.data.store import ClipStore
 from growreel.data.writer import write_store
@@ -24,6 +24,7 @@ from growreel.errors import GrowreelError
 from growreel.evaluation.shapes_form import CORNERS, FORMS, Variety, forms, outlines, variety, variety_floor
 from growreel.evaluation.shapes_judge import Verdict, judge
 from growreel.models.files import load_generator
+from growreel.ranges import check_range
 from growreel.recipe import recipe_of
 from growreel.report import write_report
 from growreel.runtime.durable import replace_text
@@ -58,18 +59,21 @@ class DemoResult:
     summary: str
 
 
-def run_demo(run: str | Path) -> DemoResult:
+def run_demo(run: str | Path, clips: int | None = None) -> DemoResult:
     """Run the demo in a run folder; an interrupted one goes on.
+
+    Args:
+        run: folder for training, samples and figures. The clips that are learnt lie beside it.
+        clips: to show in all (`demo_config`); None is as many as the preset does.
 
     Writes `<run>/demo.json` with the shares `accepted`, `accepted_untrained`, `accepted_real`, and `seconds` of the training.
     `variety`, and for real clips `variety_real`, hold the share of clips of a clear form, the shares of forms and of colours, and the
     distance of the kinds of clips from real ones (`Variety.distance`); `variety_floor` is that distance of as many real clips. `as_asked`
     holds the shares of clips that have the colour, are nearer to the form than to the other, and have it clearly, that was asked for.
-    Raises GrowreelError if the folder holds something else.
+    Raises GrowreelError if the folder holds something else, and as `demo_config` does.
     """
     run = Path(run).resolve()
-    preset = load_preset("demo")
-    config = dataclasses.replace(preset, network=dataclasses.replace(preset.network, conditional=True))
+    config = demo_config(clips)
     size = config.growth.plan().sizes[-1]
     store = run.with_name(f"{run.name}-clips")
     kinds = shape_kinds(REAL_CLIPS, size)
@@ -116,6 +120,24 @@ def run_demo(run: str | Path) -> DemoResult:
     tables = f"{_table(verdicts)}\n\n{_variety_table(varieties, floor)}\n{asked}"
     summary = "\n  ".join([f"{tables}\n\ntraining took {figures['seconds']:.0f} s; look at:", *places])
     return DemoResult(0 if figures["accepted"] >= GOAL else 1, summary)
+
+
+def demo_config(clips: int | None = None) -> Config:
+    """The preset `demo`, told the classes. `clips` in all, when given, make its last stage longer or shorter and leave the others alone:
+    the small stages have no room for a form, and a discriminator that stays there long does not learn it later (docs/log.md, 2026-11-27).
+
+    Raises GrowreelError if `clips` end before the last stage has begun.
+    """
+    preset = load_preset("demo")
+    config = dataclasses.replace(preset, network=dataclasses.replace(preset.network, conditional=True))
+    if clips is None:
+        return config
+    *first, last = config.growth.stages
+    plan = config.growth.plan()
+    begun = plan.total_clips - plan.stages[-1].stable_clips
+    check_range("demo --clips", clips, least=begun + plan.stages[-1].minibatch)
+    stages = (*first, dataclasses.replace(last, stable_clips=clips - begun))
+    return dataclasses.replace(config, growth=dataclasses.replace(config.growth, stages=stages))
 
 
 def _as_asked(classes: Sequence[str], seeds: Sequence[int], samples: NDArray[np.uint8], verdict: Verdict) -> dict[str, float]:
