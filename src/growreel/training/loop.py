@@ -14,28 +14,25 @@ from growreel.bench.fit import check_memory
 from growreel.config import Config
 from growreel.data.batches import ClipBatches
 from growreel.data.record import DataRecord
-from growreel.data.store import ClipStore, file_checksum
+from growreel.data.store import ClipStore
 from growreel.errors import GrowreelError
 from growreel.growth import Position
-from growreel.models.files import model_header, write_model
-from growreel.recipe import recipe_in_training
 from growreel.runtime import distributed
 from growreel.runtime.devices import check_trainable
 from growreel.runtime.memory import keep_freed_memory, peak_memory
 from growreel.runtime.precision import training_arithmetic, use_arithmetic
 from growreel.runtime.signals import catch_signals
 from growreel.runtime.transfer import DelayedValues, NamedValues
-from growreel.sampling import clips_of_seeds, write_samples
 from growreel.training.budget import within_hours
-from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
+from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints
 from growreel.training.checkup import Checkup
 from growreel.training.compatibility import check_plan
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
 from growreel.training.listening import Listener
+from growreel.training.outputs import Outputs
 from growreel.training.progress import Progress
-from growreel.training.refresh import refresh_report
 from growreel.training.requests import Request
 from growreel.training.run_folder import RunFolder, resolve_config
 from growreel.training.saved_state import check_saved
@@ -140,6 +137,7 @@ class _Loop:
         self.means = RunningMeans()
         self.budget = RollbackBudget()
         self.is_first = distributed.rank() == 0
+        self.outputs = Outputs(run, config, state, store)
         self.total = progress.total
         self.progress = progress
         self.since = (time.perf_counter(), 0)
@@ -207,8 +205,9 @@ class _Loop:
         began = time.perf_counter()
 
         def sample(request: Request) -> str:
-            self._write_samples(raw=request.raw)
-            return f"wrote {self._sample_file(request.raw).relative_to(self.run.path)}"
+            if self.is_first:
+                self.outputs.write_samples(raw=request.raw)
+            return f"wrote {self.outputs.sample_file(request.raw).relative_to(self.run.path)}"
 
         def save(request: Request | None = None) -> str:
             self._look_at(self.scalars.take_all())
@@ -242,8 +241,9 @@ class _Loop:
         if self.evaluation is not None and due(self.evaluation.interval):
             self._evaluate(self.evaluation)
         first_look = self.progress.first_look(self.state.plan.position(before), self.state.clips_shown)
-        if ended or due(self.training.sample_interval) or (first_look and not any(self.run.samples.iterdir())):
-            self._write_samples()
+        wanted = ended or due(self.training.sample_interval) or (first_look and not any(self.run.samples.iterdir()))
+        if wanted and self.is_first:
+            self.outputs.write_samples()
         if ended or due(self.training.checkpoint_interval):
             self._save_checkpoint()
 
@@ -276,19 +276,6 @@ class _Loop:
             stage = self.state.plan.sizes[self.state.position.stage]
             append_line(self.run.stats, {"clips": self.state.clips_shown, "stage": str(stage), **measured, "time": time.time()})
 
-    def _write_samples(self, raw: bool = False) -> None:
-        """Write the grid of the fixed seeds, of the averaged generator or, `raw`, of the one that is being trained."""
-        if not self.is_first:
-            return
-        seeds, shown = range(self.training.sample_count), self.state.clips_shown
-        clips = clips_of_seeds(self.state.generator if raw else self.state.ema, self.state.position, seeds)
-        classes = self.config.network.classes
-        recipe = None if raw else recipe_in_training(self.state.plan, shown, seeds, self._fps(), classes)  # no model file will be of `raw`
-        write_samples(self._sample_file(raw), clips, seeds, fps=self._fps(), recipe=recipe)
-
-    def _sample_file(self, raw: bool = False) -> Path:
-        return self.run.samples / f"{self.state.clips_shown:09d}{'-raw' if raw else ''}.webp"
-
     def _save_checkpoint(self) -> None:
         """Write model file and checkpoint, once for a number of clips.
 
@@ -300,20 +287,7 @@ class _Loop:
         check_state(self.state)
         distributed.check_equal(self.state.weights(), f"at {clips} clips the weights")
         if self.is_first:
-            data = [record.facts() for record in self.run.data]
-            header = model_header(self.config, self.state.plan, clips, self._fps(), data=data)
-            model, sample = self.run.models / f"{clips:09d}.safetensors", self._sample_file()
-            write_model(model, self.state.ema.state_dict(), header)  # first: no checkpoint without its model
-            save_checkpoint(
-                self.run.path,
-                clips,
-                {**self.state.state_dict(), "means": self.means.state_dict()},
-                self.training.keep_checkpoints,
-                statistics=self.run.stats.read_text(encoding="utf-8") if self.run.stats.exists() else "",
-                model=header,
-                made={str(path.relative_to(self.run.path)): file_checksum(path) for path in (model, sample) if path.exists()},
-            )
-            refresh_report(self.run.path, self.training.report and clips > 0)
+            self.outputs.write_checkpoint(self.means.state_dict())
         self.saved_at = clips
         self.budget.passed(clips)
         distributed.barrier()
@@ -341,8 +315,8 @@ class _Loop:
             self.run.restore(found, self.state.clips_shown, self.progress.warn)
             if self.checkup is not None:
                 self.checkup.go_on_from(read_lines(self.run.stats))
-            if str(self._sample_file().relative_to(self.run.path)) in self.run.missing(found.made):
-                self._write_samples()
+            if str(self.outputs.sample_file().relative_to(self.run.path)) in self.run.missing(found.made):
+                self.outputs.write_samples()
         return True
 
     def _roll_back(self, reason: Diverged) -> None:
@@ -361,8 +335,3 @@ class _Loop:
     def _restart_clock(self) -> None:
         self.progress.begin(self.state.clips_shown)
         self.since = (time.perf_counter(), self.state.clips_shown)
-
-    def _fps(self) -> float:
-        """The store's frame rate, at the duration of the stage."""
-        frames = self.state.plan.sizes[self.state.position.stage].t
-        return self.store.fps * frames / self.store.size.t
