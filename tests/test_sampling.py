@@ -245,12 +245,19 @@ def test_files_that_are_no_models(model_path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", pretrained_names())
 def test_models_that_come_with_growreel(name: str) -> None:
-    """They load by name, fit in ten megabytes, lie beside their configuration and card, and make what they were shown."""
+    """They load by name, fit in ten megabytes, lie beside their configuration and card, say their terms, and make what they were shown."""
     model = growreel.load_generator(name)
-    assert f"shapes-{model.size}" == name and model.license == "Apache-2.0"
+    kind, _, size = name.partition("-")
+    assert (str(model.size), model.license) == (size, {"shapes": "Apache-2.0", "asl": "CC-BY-4.0"}[kind])
+    assert f"`{name}`" in (PRETRAINED / "README.md").read_text()
     assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 10e6
     assert load_config(PRETRAINED / f"{name}.yaml") == model.config
     assert (PRETRAINED / f"{name}.card.json").exists() and (PRETRAINED / f"{name}.stats.jsonl").exists()
-    assert judge(growreel.generate(model, range(48))).accepted.mean() > 0.5
+    clips = growreel.generate(model, range(48))
+    if kind == "shapes":
+        assert judge(clips).accepted.mean() > 0.5
+    else:  # figures on pale walls: neither one colour nor noise, and they move
+        assert 40 < clips.mean() < 215 and clips.std(axis=(1, 2, 3, 4)).min() > 20
+        assert np.abs(np.diff(clips.astype(np.int16), axis=1)).mean(axis=(1, 2, 3, 4)).min() > 0.5
     with pytest.raises(GrowreelError, match=f"nothing: there is no such model file.*{name}"):
         load_generator("nothing")

@@ -1,0 +1,127 @@
+"""Train a model that comes with growreel.
+
+    python studies/published_models.py shapes --out FOLDER
+    python studies/published_models.py asl --out FOLDER --videos ASL_GESTURES
+
+`shapes` draws its clips; `asl` learns from the 20 videos of American Sign Language words in the folder asl_gestures of
+intel-iot-devkit/sample-videos (CC BY 4.0). Interrupted, the same command goes on. Writes FOLDER/run, FOLDER/card.json and .md, for
+shapes FOLDER/judged.json (the shares of clips that the judge by rule accepts and whose form it calls clear), and as
+FOLDER/NAME-TxHxW.* what lies in `src/growreel/pretrained/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from quality_report import without_folders
+
+from growreel.config import load_config
+from growreel.data.shapes import shape_clips, shape_kinds
+from growreel.data.store import ClipStore
+from growreel.data.writer import write_store
+from growreel.evaluation.evaluate import evaluate
+from growreel.evaluation.options import EvaluationOptions
+from growreel.evaluation.shapes_form import variety
+from growreel.evaluation.shapes_judge import judge
+from growreel.growth import Size
+from growreel.models.files import LoadedGenerator, load_generator, save_model
+from growreel.preparation.prepare import prepare
+from growreel.runtime.durable import replace_text
+from growreel.sampling import generate
+from growreel.training.loop import train
+
+SHAPES, JUDGED = 4096, 512
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is particular to one of the models. Its configuration is `published_<name>.yaml`.
+
+    Attributes:
+        license: terms of the weights, which depend on the clips that were learnt.
+        compared: generated clips to be measured, at most as many as there are real ones.
+    """
+
+    license: str
+    compared: int
+
+
+MODELS = {"shapes": Published("Apache-2.0", compared=JUDGED), "asl": Published("CC-BY-4.0", compared=256)}
+
+
+def write_clips(name: str, store: Path, size: Size, videos: Path | None) -> None:
+    """Write the clips that the model learns from."""
+    if name == "shapes":
+        write_store(store, shape_clips(SHAPES, size), fps=16.0, labels=shape_kinds(SHAPES, size)).close()
+    else:
+        assert videos is not None
+        prepare(videos, store, size, clip_stride=4)
+
+
+def licensed(model: LoadedGenerator, name: str, folder: Path) -> Path:
+    """The model with its licence: the file that is published, and therefore the one that is measured."""
+    file = folder / f"{name}-{model.size}.safetensors"
+    license = MODELS[name].license
+    save_model(file, model.generator, model.config, model.clips_shown, model.fps, license=license, data=model.data)
+    return file
+
+
+def judged(clips: NDArray[np.uint8]) -> dict[str, float]:
+    """Shares of clips that pass each rule, and of forms and colours."""
+    verdict = judge(clips)
+    kinds = variety(clips, verdict.color)
+    shares = {part: float(getattr(verdict, part).mean()) for part in ("accepted", "one_blob", "right_color", "continuous")}
+    return {**shares, "clear_form": kinds.clear_form, **kinds.forms, **kinds.colors}
+
+
+def judge_shapes(model: LoadedGenerator, store: Path, folder: Path) -> None:
+    """Judge generated and real clips, and write the shares to FOLDER/judged.json."""
+    with ClipStore.open(store) as opened:
+        real = opened.read(range(JUDGED), model.size)
+    shares = {"generated": judged(generate(model, range(JUDGED))), "real": judged(real)}
+    replace_text(folder / "judged.json", json.dumps(shares, indent=2) + "\n")
+    print(json.dumps(shares, indent=2))
+
+
+def publish(run: Path, folder: Path, name: str) -> None:
+    """Put beside the model what belongs into src/growreel/pretrained, too: its configuration, statistics, card and verdict."""
+    shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
+    shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
+    for file in ("card.json", "card.md", "judged.json"):
+        if (folder / file).exists():
+            (folder / f"{name}.{file}").write_text(without_folders((folder / file).read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", choices=MODELS)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--videos", type=Path, help="folder of the videos that asl learns from")
+    options = parser.parse_args()
+    name, store, run = options.name, options.out / "clips", options.out / "run"
+    if name == "asl" and options.videos is None:
+        parser.error("asl learns from videos; give their folder with --videos")
+    config = load_config(Path(__file__).with_name(f"published_{name}.yaml"))
+    if not (store / "index.json").exists():
+        write_clips(name, store, config.growth.plan().sizes[-1], options.videos)
+    result = train(store, run, config)
+    if result.signal:
+        raise SystemExit(128 + result.signal)
+    published = licensed(load_generator(run), name, options.out)
+    if name == "shapes":
+        judge_shapes(load_generator(published), store, options.out)
+    settings = EvaluationOptions(metrics=("swd", "swd3d", "motion", "prdc", "memory"), features="pixels", clips=MODELS[name].compared)
+    card = evaluate(published, store, settings)
+    card.save(options.out / "card.json")
+    print(card.table())
+    publish(run, options.out, published.stem)
+
+
+if __name__ == "__main__":
+    main()
