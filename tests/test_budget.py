@@ -24,8 +24,10 @@ def test_every_phase_is_scaled_by_the_same_factor(name: str, factor: float) -> N
     before, after = growth.plan(), scale_schedule(growth, factor).plan()
     assert before.sizes == after.sizes and before.time_reduction == after.time_reduction
     for a, b in zip(before.stages, after.stages, strict=True):
-        assert dataclasses.replace(a, fade_clips=0, stable_clips=1) == dataclasses.replace(b, fade_clips=0, stable_clips=1)
-        for clips, scaled in ((a.fade_clips, b.fade_clips), (a.stable_clips, b.stable_clips)):
+        rest_a, rest_b = (dataclasses.replace(stage, fade_clips=0, stable_clips=1, decay_clips=None) for stage in (a, b))
+        assert rest_a == rest_b
+        assert (a.decay_clips is None) == (b.decay_clips is None)
+        for clips, scaled in ((a.fade_clips, b.fade_clips), (a.stable_clips, b.stable_clips), (a.decay_clips or 0, b.decay_clips or 0)):
             assert scaled % a.minibatch == 0 and (scaled > 0) == (clips > 0)
             assert abs(scaled - clips * factor) <= a.minibatch
 

@@ -183,6 +183,15 @@ def test_a_stage_that_the_preset_lacks_takes_the_nearest_schedule() -> None:
     assert [stage.final_learning_rate for stage in stages[-2:]] == [0.0005, 0.0005]
     upper = best.along([Size(16, 64, 32), Size(16, 64, 64)])[0].plan().stages
     assert upper[0].final_learning_rate == upper[0].learning_rate
+    *first, last = best.stages
+    best = dataclasses.replace(best, stages=(*first, dataclasses.replace(last, decay_clips=9_000)))
+    assert [stage.decay_clips for stage in best.along([Size(16, 64, 32), Size(16, 64, 64)])[0].plan().stages] == [None, 9_000]
+
+
+def test_a_decay_needs_a_rate_to_go_to() -> None:
+    stage = StageConfig("4x4x4", decay_clips=8)
+    with pytest.raises(GrowreelError, match=r"growth.stages: 4x4x4: decay_clips has no effect without final_learning_rate"):
+        GrowthConfig(stages=(stage,)).plan()
 
 
 def test_settings_without_effect_are_known_with_their_reason() -> None:

@@ -72,6 +72,8 @@ def test_stage_refuses_nonsense() -> None:
         {"minibatch": 0},
         {"learning_rate": 0.0},
         {"final_learning_rate": -1.0},
+        {"decay_clips": 0},
+        {"decay_clips": 2},
     ):
         values = {"fade_clips": 1, "stable_clips": 1, "minibatch": 1, "learning_rate": 0.1, "final_learning_rate": 0.1} | kwargs
         with pytest.raises(GrowreelError, match="stage 4x4x4"):
@@ -103,6 +105,13 @@ def test_positions_at_every_boundary() -> None:
 def test_the_learning_rate_falls_through_the_stable_phase() -> None:
     plan = GrowthPlan((Stage(CUBE, 0, 20, 4, 0.4, 0.4), Stage(Size(8, 4, 4), 10, 20, 4, 0.4, 0.2)))
     expected = {0: 0.4, 19: 0.4, 20: 0.4, 29: 0.4, 30: 0.4, 40: 0.3, 45: 0.25, 50: 0.2, 1000: 0.2}
+    assert {clips: plan.learning_rate(clips) for clips in expected} == pytest.approx(expected)
+
+
+def test_the_learning_rate_falls_through_the_end_of_the_stable_phase() -> None:
+    decays = Stage(CUBE, 0, 20, 4, 0.4, 0.2, decay_clips=4)
+    plan = GrowthPlan((decays, Stage(Size(8, 4, 4), 10, 20, 4, 0.4, 0.2, decay_clips=8)))
+    expected = {0: 0.4, 16: 0.4, 17: 0.35, 19: 0.25, 20: 0.4, 42: 0.4, 46: 0.3, 49: 0.225, 50: 0.2, 1000: 0.2}
     assert {clips: plan.learning_rate(clips) for clips in expected} == pytest.approx(expected)
 
 

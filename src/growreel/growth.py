@@ -51,8 +51,8 @@ class Size(NamedTuple):
 class Stage:
     """One size on the ladder and how long and how the model trains there. Lengths are in clips shown.
 
-    The learning rate is constant in the fade and goes linearly to `final_learning_rate` through the stable phase. `microbatch` is how
-    many clips of a process's share of the minibatch pass the networks at a time; None is all of them.
+    The learning rate is constant in the fade and goes linearly to `final_learning_rate` through the stable phase, or through the last
+    `decay_clips` of it. `microbatch` is how many clips of a process's share of the minibatch pass the networks at a time; None is all.
     """
 
     size: Size
@@ -62,6 +62,7 @@ class Stage:
     learning_rate: float
     final_learning_rate: float
     microbatch: int | None = None
+    decay_clips: int | None = None
 
     def __post_init__(self) -> None:
         where = f"stage {self.size}"
@@ -74,6 +75,7 @@ class Stage:
             raise GrowreelError(f"{where}: microbatch is {self.microbatch}; it must divide the minibatch of {self.minibatch}")
         for name in ("learning_rate", "final_learning_rate"):
             check_range(f"{where}: {name}", getattr(self, name), above=0)
+        check_range(f"{where}: decay_clips", self.decay_clips, least=1, most=self.stable_clips)
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,11 @@ class GrowthPlan:
         """Adam's step size at `clips_shown`; beyond the end of the plan the last stage's final one."""
         position = self.position(clips_shown)
         stage = self.stages[position.stage]
-        into_stable = clips_shown - self.start(position.stage) - stage.fade_clips
         if position.phase == "fade" or stage.stable_clips == 0:
             return stage.learning_rate
-        done = min(into_stable / stage.stable_clips, 1.0)
+        decay_clips = stage.decay_clips or stage.stable_clips
+        into_decay = clips_shown - self.start(position.stage + 1) + decay_clips
+        done = min(max(into_decay / decay_clips, 0.0), 1.0)
         return stage.learning_rate + done * (stage.final_learning_rate - stage.learning_rate)
 
 

@@ -32,6 +32,7 @@ def scale_schedule(growth: GrowthConfig, factor: float) -> GrowthConfig:
             microbatch=stage.microbatch,
             learning_rate=stage.learning_rate,
             final_learning_rate=stage.final_learning_rate,
+            decay_clips=None if stage.decay_clips is None else scaled(stage.decay_clips, stage.minibatch),
         )
         for stage in growth.plan().stages
     )

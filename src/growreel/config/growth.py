@@ -29,6 +29,8 @@ class StageConfig:
     """Adam's step size for both networks."""
     final_learning_rate: float | None = None
     """What the step size falls (or rises) to, linearly, through the stable phase; None keeps it constant."""
+    decay_clips: int | None = None
+    """Through how many clips, the last of the stable phase, it does; before, it is constant. None is all of them."""
 
     @classmethod
     def from_text(cls, size: str) -> StageConfig:
@@ -81,7 +83,7 @@ class GrowthConfig:
                 taken[size] = min(own, key=lambda other: (abs(math.log(other.voxels / size.voxels)), -other.voxels))
                 stage = own[taken[size]]
                 if k < len(sizes) - 1:
-                    stage = dataclasses.replace(stage, final_learning_rate=None)
+                    stage = dataclasses.replace(stage, final_learning_rate=None, decay_clips=None)
             fade_clips = None if k == 0 else first_fade if stage.size == self.stages[0].size else stage.fade_clips
             stages.append(dataclasses.replace(stage, size=str(size), fade_clips=fade_clips))
         return dataclasses.replace(self, target=str(sizes[-1]), stages=tuple(stages)), taken
@@ -99,6 +101,8 @@ class GrowthConfig:
 
     def _stage(self, stage: StageConfig, first: bool) -> Stage:
         size = Size.parse(stage.size, "growth.stages")
+        if stage.decay_clips is not None and stage.final_learning_rate is None:
+            raise GrowreelError(f"growth.stages: {size}: decay_clips has no effect without final_learning_rate; give both or neither")
         learning_rate = self.learning_rate if stage.learning_rate is None else stage.learning_rate
         fade_clips = self.fade_clips if stage.fade_clips is None else stage.fade_clips
         minibatch = self.minibatch if stage.minibatch is None else stage.minibatch
@@ -112,6 +116,7 @@ class GrowthConfig:
             learning_rate=learning_rate,
             final_learning_rate=learning_rate if stage.final_learning_rate is None else stage.final_learning_rate,
             microbatch=microbatch if microbatch is None else min(microbatch, minibatch),
+            decay_clips=stage.decay_clips,
         )
 
 

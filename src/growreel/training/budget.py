@@ -56,7 +56,7 @@ def _lengths_of(begun: GrowthConfig, growth: GrowthConfig) -> GrowthConfig:
     if ours.plan().sizes != theirs.sizes:
         return ours
     stages = (
-        dataclasses.replace(stage, fade_clips=length.fade_clips, stable_clips=length.stable_clips)
+        dataclasses.replace(stage, fade_clips=length.fade_clips, stable_clips=length.stable_clips, decay_clips=length.decay_clips)
         for stage, length in zip(ours.stages, theirs.stages, strict=True)
     )
     return dataclasses.replace(ours, stages=tuple(stages))
