@@ -231,6 +231,7 @@ def test_more_clips_are_the_last_stages() -> None:
     assert (short.total_clips, long.total_clips) == (42_000, 130_000)
     assert long.stages[:-1] == short.stages[:-1]
     assert long.stages[-1] == dataclasses.replace(short.stages[-1], stable_clips=124_000)
+    assert [round(long.learning_rate(clips), 6) for clips in (94_000, 112_000, 130_000)] == [0.01, 0.00525, 0.0005]
     assert demo.demo_config(6_008).growth.plan().total_clips == 6_008
     with pytest.raises(GrowreelError, match=r"demo --clips 6007: must be at least 6008"):
         demo.demo_config(6_007)

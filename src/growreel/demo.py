@@ -123,10 +123,10 @@ def run_demo(run: str | Path, clips: int | None = None) -> DemoResult:
 
 
 def demo_config(clips: int | None = None) -> Config:
-    """The preset `demo`, told the classes. `clips` in all, when given, make its last stage, and the fall of its rate, longer or shorter.
+    """The preset `demo`, told the classes. `clips` in all, when given, make its last stage longer or shorter.
 
     The other stages are left alone: they have no room for a form, and a discriminator that stays there long does not learn it later
-    (docs/log.md, 2026-11-27).
+    (docs/log.md, 2026-11-27). More clips are shown before the rate falls, which it does through as many as in the preset (2026-11-28).
 
     Raises GrowreelError if `clips` end before the last stage has begun.
     """
@@ -138,8 +138,7 @@ def demo_config(clips: int | None = None) -> Config:
     plan = config.growth.plan()
     begun = plan.total_clips - plan.stages[-1].stable_clips
     check_range("demo --clips", clips, least=begun + plan.stages[-1].minibatch)
-    stable = plan.stages[-1].stable_clips
-    decay = last.decay_clips and max(1, round(last.decay_clips * (clips - begun) / stable))
+    decay = None if last.decay_clips is None else min(last.decay_clips, clips - begun)
     stages = (*first, dataclasses.replace(last, stable_clips=clips - begun, decay_clips=decay))
     return dataclasses.replace(config, growth=dataclasses.replace(config.growth, stages=stages))
 
