@@ -16,7 +16,7 @@ def demo_parser() -> ArgumentParser:
         description="Make procedural clips, grow a model on them, sample it, judge the samples.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
-    parser.add_argument("--clips", type=int | None, default=None, help="how many to show in all; default: 42000. More give clearer forms")
+    parser.add_argument("--clips", type=int | None, default=None, help="how many to show in all; default: those of the preset")
     return parser
 
 
