@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from growreel import continuation
 from growreel.bench.report import markdown_rows
-from growreel.continuation import lengthened, overlap_of
 from growreel.evaluation.shapes_judge import judge
 from growreel.models.files import LoadedGenerator, load_generator
 from growreel.sampling import class_of_seed, generate
+from growreel.sampling.continuation import lengthened, overlap_of
 
 Clip = NDArray[np.uint8]
 SEARCHES = ((64, 1, 0), (256, 1, 0), (16, 2, 40), (64, 1, 40), (64, 2, 40), (64, 4, 40), (64, 2, 80), (64, 4, 80), (64, 2, 160))

@@ -20,7 +20,6 @@ import reference
 from conftest import colored, make_plan, tiny_config
 from growreel.cli.main import main
 from growreel.config import Config, LossConfig, from_dict, to_dict
-from growreel.continuation import lengthened
 from growreel.data.batches import ClipBatches
 from growreel.data.classes import class_names, in_proportion
 from growreel.data.record import DataRecord
@@ -41,6 +40,7 @@ from growreel.models.window import frames_of_clips
 from growreel.recipe import read_recipe
 from growreel.runtime.latents import Mix, classes_of_places
 from growreel.runtime.randomness import latents_of_seeds
+from growreel.sampling.continuation import lengthened
 from growreel.training.execution import Execution
 from growreel.training.loop import train
 from growreel.training.state import TrainingState

@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from conftest import colored, tiny_config, with_other_networks
-from growreel import continuation
 from growreel.cli import main
-from growreel.continuation import lengthened, overlap_of
 from growreel.errors import GrowreelError
 from growreel.growth import Position
 from growreel.models import build_generator
 from growreel.models.files import LoadedGenerator, load_generator, save_model
 from growreel.recipe import read_recipe
 from growreel.runtime.latents import Mix
-from growreel.sampling import generate
+from growreel.sampling import continuation, generate
+from growreel.sampling.continuation import lengthened, overlap_of
 
 
 @pytest.fixture(params=["plain", "modulated"])

@@ -12,7 +12,7 @@ FLOORS = (
     ("errors", "ranges", "growth", "reading", "config"),
     ("runtime", "video"),
     ("models", "data"),
-    ("preparation", "losses", "recipe", "sampling", "continuation", "pretrained"),
+    ("preparation", "losses", "recipe", "sampling", "pretrained"),
     ("evaluation",),
     ("training", "bench"),
     ("report",),

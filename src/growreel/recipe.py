@@ -59,7 +59,7 @@ class Recipe:
         scale: how many times pixels were enlarged; None for up to a height of 64.
         growreel, torch: versions.
         walk: None for plain samples.
-        frames: of each clip, where they are longer or shorter than the model's (`continuation`).
+        frames: of each clip, where they are longer or shorter than the model's (`sampling.continuation`).
         classes: names of those that a conditional model was asked for, of which seed s has number s modulo how many; None for one without.
     """
 

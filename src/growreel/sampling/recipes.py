@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from growreel.continuation import check_length, lengthened
 from growreel.models.files import LoadedGenerator
 from growreel.recipe import Recipe, at_stage
 from growreel.runtime.precision import named_arithmetic
 from growreel.sampling.clips import class_of_seed, stream
+from growreel.sampling.continuation import check_length, lengthened
 from growreel.sampling.walking import walk
 
 
