@@ -87,7 +87,7 @@ def check_settings(run: Path, before: Config, now: Config, allowed: bool) -> Non
     if changed and not allowed:
         raise GrowreelError(
             f"--out {run}: this run was started with other settings: {'; '.join(changed)}. "
-            "Give those, or another --out, or --allow-config-change to go on with the new ones"
+            "Give those, or another --out; growreel train --allow-config-change goes on with the new ones"
         )
     if changed and (reason := _other_networks(before, now)):
         raise GrowreelError(
