@@ -90,7 +90,10 @@ def test_a_real_step_is_measured_and_saved(tmp_path: Path, capsys: pytest.Captur
         str(tmp_path / "f.yaml"),
     ]
     assert main([*flags, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    lines = [line for line in printed.err.splitlines() if line.startswith("measuring")]
+    assert lines == [f"measuring steps at {size}, 16 at a time in float32" for size in ("4x8x8", "2x4x4")]
     assert [stage["size"] for stage in found["stages"]] == ["2x4x4", "4x8x8"] and found["memory_limit"] == 4 * 10**9
     assert all(50e6 < stage["peak"] < 4e9 and stage["stable"] > 0 for stage in found["stages"])
     assert load_config(tmp_path / "f.yaml").growth.plan() == config().growth.plan()

@@ -199,13 +199,15 @@ def rough_memory(config: Config, number: int) -> float:
 
 def _fit_stage(config: Config, number: int, device: torch.device, limit: int) -> tuple[Config, StageFit]:
     """The cheapest way in which a stage fits, and the configuration that has it."""
-    tried = []
+    tried = list[str]()
     for way in _ways(config, number, device):
+        stage = way.growth.plan().stages[number]
+        how = f"{stage.microbatch or stage.minibatch} at a time in {way.training.precision}"
+        LOG.info("measuring steps at %s, %s", stage.size, how)
         measured = _try(way, number, device, limit)
         if measured is not None:
             return way, measured
-        stage = way.growth.plan().stages[number]
-        tried.append(f"{stage.microbatch or stage.minibatch} at a time in {way.training.precision}")
+        tried.append(how)
     raise GrowreelError(
         f"plan --fit: a step at {config.growth.plan().sizes[number]} does not fit into {limit / 1e9:.2f} GB in any way tried "
         f"({'; '.join(tried)}); give a smaller --target, fewer --network.max_channels, or more --memory"
