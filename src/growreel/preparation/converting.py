@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.preparation.cutting import Box, ClipCutter, Fit
+from growreel.preparation.cutting import FITS, Box, ClipCutter, Fit
 from growreel.preparation.faces.settings import FaceSettings
 from growreel.preparation.looking import reason_of
 from growreel.preparation.report import SourceRow
 from growreel.preparation.sources import Source
 from growreel.preparation.windows import grid_boxes
+from growreel.ranges import check_range
 from growreel.video.media import Colors, Findings, Picture, Shown
 
+MIN_FPS, MAX_FPS = 0.01, 1000.0
 Emit = Callable[[str, int, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How clips are cut; the arguments of `prepare` that the pixels depend on."""
+    """How clips are cut; the arguments of `prepare` that the pixels depend on. Raises GrowreelError, naming the flag, for a bad one."""
 
     size: Size
     frame_stride: int
@@ -36,6 +38,21 @@ class Cut:
     channel: int | None
     grid: bool = False
     faces: FaceSettings | None = None
+
+    def __post_init__(self) -> None:
+        for extent in self.size:
+            check_range(f"--size {self.size}: its extent", extent, least=1)
+        check_range("--frame-stride", self.frame_stride, least=1)
+        check_range("--clip-stride", self.clip_stride, least=1)
+        check_range("--max-clips-per-video", self.max_clips, least=1)
+        for extent in self.tiles or ():
+            check_range("--tiles: rows and columns", extent, least=1)
+        check_range("--channel", self.channel, least=0)
+        check_range("--fps", self.fps, least=MIN_FPS, most=MAX_FPS)
+        if self.fit not in FITS:
+            raise GrowreelError(f"--fit {self.fit}: is unknown; use {' or '.join(FITS)}")
+        if self.colors not in (1, 3):
+            raise GrowreelError(f"--colors {self.colors}: must be 3 (RGB) or 1 (grey)")
 
 
 def convert(source: Source, cut: Cut, emit: Emit, beat: Callable[[], None], threads: int = 1) -> list[SourceRow]:

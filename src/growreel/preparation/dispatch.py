@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, get_args
 
+from growreel.errors import GrowreelError
+from growreel.ranges import check_range
+
 Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 AHEAD = 8  # tasks that may be done before their turn, for each process
@@ -46,6 +49,18 @@ class Crew(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+def check_crew(engine: Engine, workers: int | None, time_limit: float, ray_address: str | None) -> None:
+    """Raise GrowreelError, naming the flag, if one is out of range or does not go with another."""
+    check_range("--time-limit", time_limit, above=0)
+    check_range("--workers", workers, least=0)
+    if engine not in ENGINES:
+        raise GrowreelError(f"--engine {engine}: is unknown; use {' or '.join(ENGINES)}")
+    if ray_address is not None and engine != "ray":
+        raise GrowreelError(f"--ray-address {ray_address}: goes with --engine ray only; add that, or leave it out")
+    if engine == "ray" and workers == 0:
+        raise GrowreelError("--workers 0: decodes in this process, not on a Ray cluster; leave it or --engine ray out")
 
 
 def start_crew(

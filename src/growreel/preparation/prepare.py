@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,17 @@ from growreel.data.store import check_destination, partial_path
 from growreel.data.writer import StoreWriter
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.preparation.boxes import read_boxes
 from growreel.preparation.converting import Cut, convert
-from growreel.preparation.cutting import FITS, Fit
-from growreel.preparation.dispatch import ENGINES, Crew, DiskTrouble, Engine, Lost, start_crew
-from growreel.preparation.drops import Drop, Sieve, digest_of_drops, read_drops
-from growreel.preparation.faces.settings import FaceSettings, checked, stored
+from growreel.preparation.cutting import Fit
+from growreel.preparation.dispatch import Crew, DiskTrouble, Engine, Lost, check_crew, start_crew
+from growreel.preparation.drops import Drop, Sieve
+from growreel.preparation.faces.settings import FaceSettings
 from growreel.preparation.finishing import finish_store
-from growreel.preparation.listed import read_list
 from growreel.preparation.looking import Look
 from growreel.preparation.merging import Shard, digest_of_sources, finish_part
-from growreel.preparation.privacy import StoredNames, anonymous_name
+from growreel.preparation.privacy import StoredNames
 from growreel.preparation.report import PrepareReport, SourceRow
+from growreel.preparation.selection import Selection
 from growreel.preparation.sources import Found, LookAll, Source, find_sources, look_here
 from growreel.preparation.worker import Converted, ConvertTask, LookTask
 from growreel.ranges import check_range
@@ -38,28 +37,8 @@ from growreel.video import Colors
 from growreel.video.archives import MediaFile
 
 TIME_LIMIT = 30.0  # seconds without a new frame
-MIN_FPS, MAX_FPS = 0.01, 1000.0
 LOOKED_AT = 64  # files a process looks at in one task
 SEEN = 16  # entries of the source that a machine of a cluster must see
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What the clips of a store depend on; kept in its index, and compared before an unfinished store is continued."""
-
-    source: str | None
-    size: str
-    frame_stride: int
-    clip_stride: int
-    fit: Fit
-    max_clips_per_video: int | None
-    colors: Colors
-    tiles: str | None
-    labels: bool
-    fps: float | None
-    channel: int | None
-    holdout: float | None
-    anonymous: bool
 
 
 def prepare(
@@ -130,54 +109,27 @@ def prepare(
         GrowreelError: for an argument out of range, a missing or empty source, a store that is in the way, or a full disk.
     """
     source, store = Path(source), Path(store)
-    clip_stride = clip_stride if clip_stride is not None else size.t * frame_stride
-    for extent in size:
-        check_range(f"--size {size}: its extent", extent, least=1)
-    check_range("--frame-stride", frame_stride, least=1)
-    check_range("--clip-stride", clip_stride, least=1)
-    check_range("--max-clips-per-video", max_clips_per_video, least=1)
-    for extent in tiles or ():
-        check_range("--tiles: rows and columns", extent, least=1)
-    check_range("--time-limit", time_limit, above=0)
-    check_range("--channel", channel, least=0)
-    check_range("--workers", workers, least=0)
     check_range("--holdout", holdout, above=0, most=0.9)
-    check_range("--fps", fps, least=MIN_FPS, most=MAX_FPS)
-    if fit not in FITS:
-        raise GrowreelError(f"--fit {fit}: is unknown; use {' or '.join(FITS)}")
-    if colors not in (1, 3):
-        raise GrowreelError(f"--colors {colors}: must be 3 (RGB) or 1 (grey)")
-    if engine not in ENGINES:
-        raise GrowreelError(f"--engine {engine}: is unknown; use {' or '.join(ENGINES)}")
-    if ray_address is not None and engine != "ray":
-        raise GrowreelError(f"--ray-address {ray_address}: goes with --engine ray only; add that, or leave it out")
-    if engine == "ray" and workers == 0:
-        raise GrowreelError("--workers 0: decodes in this process, not on a Ray cluster; leave it or --engine ray out")
+    check_crew(engine, workers, time_limit, ray_address)
     if engine == "ray":
         source, store = source.absolute(), store.absolute()  # its processes have working folders of their own
     _check_apart(source, store)
     check_destination(store, overwrite)
-    drops = frozenset[Drop]() if drop is None else read_drops(Path(drop))
-    boxes = None if crop in ("center", "grid", "faces") else read_boxes(Path(crop))
-    found_by = checked(faces or FaceSettings()) if crop == "faces" else None
-    listed = None if only is None else read_list(Path(only))
     if crop != "center" and tiles:
         raise GrowreelError(f"--crop {crop}: does not go with --tiles; leave one out")
-    cut = Cut(size, frame_stride, clip_stride, fit, max_clips_per_video, colors, tiles, fps, channel, crop == "grid", found_by)
-    options = _Options(
-        source=None if anonymous else source.resolve().name,
-        size=str(size),
+    selection = Selection.read(crop, only, drop, faces)
+    cut = Cut(
+        size=size,
         frame_stride=frame_stride,
-        clip_stride=clip_stride,
+        clip_stride=clip_stride if clip_stride is not None else size.t * frame_stride,
         fit=fit,
-        max_clips_per_video=max_clips_per_video,
+        max_clips=max_clips_per_video,
         colors=colors,
-        tiles="x".join(map(str, tiles)) if tiles else None,
-        labels=labels,
+        tiles=tiles,
         fps=fps,
         channel=channel,
-        holdout=holdout,
-        anonymous=anonymous,
+        grid=crop == "grid",
+        faces=selection.faces,
     )
     with ExitStack() as stack:
         shared = _shared(source, store) if engine == "ray" else []
@@ -187,55 +139,52 @@ def prepare(
         exclude = {store.resolve(), partial_path(store).resolve()}
         found = find_sources(source, labels=labels, exclude=exclude, look_all=_looking_with(crew))
         _check_found(source, found, labels)
-        sources, kept_options = found.sources, asdict(options)
-        if listed is not None:
-            sources, without = listed.select(sources)
-            found.skips.extend(without)
-        if boxes is not None:
-            sources, without = boxes.select(sources)
-            found.skips.extend(without)
-        if listed is not None:
-            kept_options["list"] = _stored_digest(listed.sha256, sources, anonymous)
-        if crop != "center":
-            kept_options["crop"] = f"boxes {_stored_digest(boxes.sha256, sources, anonymous)}" if boxes else str(crop)
-        if found_by is not None:
-            kept_options["faces"] = stored(found_by)
-        if drops:
-            kept_options["drop"] = digest_of_drops(drops)
+        sources, without = selection.select(found.sources)
+        options = {
+            "source": None if anonymous else source.resolve().name,
+            **_cut_options(cut, labels),
+            "holdout": holdout,
+            "anonymous": anonymous,
+            **selection.options(sources, anonymous),
+        }
         if shard is not None:
-            whole = digest_of_sources(sources)
-            sources = sources[shard.number - 1 :: shard.count]
-            kept_options["shard"] = str(shard)
-        writer = stack.enter_context(
-            StoreWriter(store, size, colors, options=kept_options, origin=str(source.resolve()), overwrite=overwrite)
-        )
-        skips = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in found.skips]
-        converted = list[list[SourceRow]]()
-        for rows in tqdm(
-            _all_converted(sources, cut, writer, crew, anonymous, drops),
+            whole, sources = digest_of_sources(sources), sources[shard.number - 1 :: shard.count]
+            options["shard"] = str(shard)
+        writer = stack.enter_context(StoreWriter(store, size, colors, options=options, origin=str(source.resolve()), overwrite=overwrite))
+        skips = [SourceRow(skip.name, "ignored" if skip.expected else "skipped", note=skip.reason) for skip in (*found.skips, *without)]
+        bar = tqdm(
+            _all_converted(sources, cut, writer, crew, anonymous, selection.drops),
             total=len(sources),
             unit="source",
             desc="prepare",
             disable=None if progress else True,
-        ):
-            converted.append(rows)
+        )
+        converted = list(bar)
         if shard is not None:
             return finish_part(writer, shard, whole, skips, converted, anonymous=anonymous)
         return finish_store(writer, [*skips, *itertools.chain(*converted)], anonymous=anonymous)
+
+
+def _cut_options(cut: Cut, labels: bool) -> dict[str, Any]:
+    """What the index of the store says of how its clips were cut and labelled."""
+    return {
+        "size": str(cut.size),
+        "frame_stride": cut.frame_stride,
+        "clip_stride": cut.clip_stride,
+        "fit": cut.fit,
+        "max_clips_per_video": cut.max_clips,
+        "colors": cut.colors,
+        "tiles": "x".join(map(str, cut.tiles)) if cut.tiles else None,
+        "labels": labels,
+        "fps": cut.fps,
+        "channel": cut.channel,
+    }
 
 
 def _shared(source: Path, store: Path) -> list[Path]:
     """What shows that a machine sees the same folders as this one: an empty one of the same name has not the same in it."""
     inside = heapq.nsmallest(SEEN, source.iterdir()) if source.is_dir() else []
     return [path for path in (source, *inside, store.parent) if path.exists()]
-
-
-def _stored_digest(digest: str, sources: Sequence[Source], anonymous: bool) -> str:
-    """The digest of a list that names sources, as the index may hold it. An anonymous one cannot be confirmed by a guess at the names: it
-    needs the films."""
-    if not anonymous:
-        return digest
-    return hashlib.sha256("|".join([digest, *map(anonymous_name, sources)]).encode()).hexdigest()
 
 
 def _looking_with(crew: Crew | None) -> LookAll:
