@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from growreel import continuation
 from growreel.bench.report import markdown_rows
 from growreel.evaluation.shapes_judge import judge
 from growreel.models.files import LoadedGenerator, load_generator
-from growreel.sampling import class_of_seed, generate
+from growreel.sampling import class_of_seed, continuation, generate
 from growreel.sampling.continuation import lengthened, overlap_of
 
 Clip = NDArray[np.uint8]

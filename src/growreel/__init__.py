@@ -48,11 +48,13 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import growreel` and `growreel --help` stay fast."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'growreel' has no attribute {name!r}")
-    return getattr(import_module(f"growreel.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # mypy knows the names from above; with this it would take any other for one of them
+
+    def __getattr__(name: str) -> Any:
+        """Import on first use, so that `import growreel` and `growreel --help` stay fast."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'growreel' has no attribute {name!r}")
+        return getattr(import_module(f"growreel.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
