@@ -6,7 +6,7 @@
 `shapes` draws its clips; `asl` learns from the 20 videos of American Sign Language words in the folder asl_gestures of
 intel-iot-devkit/sample-videos (CC BY 4.0). Interrupted, the same command goes on. Writes FOLDER/run, FOLDER/card.json and .md, for
 shapes FOLDER/judged.json (the shares of clips that the judge by rule accepts and whose form it calls clear), and as
-FOLDER/NAME-TxHxW.* what lies in `src/growreel/pretrained/`.
+FOLDER/NAME-TxHxW.* what lies in `src/growreel/pretrained/`, with the discriminator that a run needs to begin with the model.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from growreel.models.files import LoadedGenerator, load_generator, save_model
 from growreel.preparation.prepare import prepare
 from growreel.runtime.durable import replace_text
 from growreel.sampling import generate
+from growreel.training.initial import save_discriminator
 from growreel.training.loop import train
 
 SHAPES, JUDGED = 4096, 512
@@ -91,6 +92,7 @@ def judge_shapes(model: LoadedGenerator, store: Path, folder: Path) -> None:
 
 def publish(run: Path, folder: Path, name: str) -> None:
     """Put beside the model what belongs into src/growreel/pretrained, too: its configuration, statistics, card and verdict."""
+    save_discriminator(run, folder / f"{name}.safetensors")
     shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
     shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
     for file in ("card.json", "card.md", "judged.json"):

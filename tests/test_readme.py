@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from growreel.cli.main import build_parser
 from growreel.cli.preparation import prepare_parser
 from growreel.cli.training import train_parser
 from growreel.config import from_dict, preset_names
+from growreel.models.files import PRETRAINED, pretrained_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,8 +36,18 @@ def test_every_command_is_shown_with_its_flags_or_in_the_table() -> None:
     assert {command.split()[1] for command in COMMANDS} >= {"prepare", "plan", "train", "report", "sample", "evaluate", "weights", "bench"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the docs' `run` has a model, whose settings `--init-from` takes."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "run" / "models").mkdir(parents=True)
+    shutil.copyfile(PRETRAINED / f"{pretrained_names()[0]}.safetensors", folder / "run" / "models" / "000000100.safetensors")
+    return folder
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_parse(command: str) -> None:
+def test_commands_parse(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     arguments = shlex.split(command)[1:]
     assert build_parser(arguments).parse_args(arguments).command == arguments[0]
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +18,64 @@ from growreel.config import Config, GrowthConfig, check_effects, from_dict, load
 from growreel.errors import GrowreelError
 from growreel.growth import Size, ladder
 
+INIT_FROM = (
+    "start from a model: a file, a run folder, or a name; with its settings, unless --preset or --config is given, and train begins with "
+    "its weights"
+)
+
 
 def add_config(parser: ArgumentParser, arguments: Sequence[str]) -> None:
     """Flags for every field of Config, with the preset's or file's values as defaults, and short names for the usual ones."""
-    preset, _ = _named(arguments)
+    preset = _named(arguments).preset
     parser.add_argument("--preset", default=preset, help=f"start from one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=Path | None, default=None, help="start from a YAML file (a run's config.yaml, say)")
+    parser.add_argument("--init-from", default=None, metavar="MODEL", help=INIT_FROM)
     parser.add_argument("--target", default=None, help="size of the finished clips, TxHxW; stages that the preset has keep its schedule")
     parser.add_argument("--order", default=None, choices=["space", "time", "joint", "paper"], help="what grows first: makes a new plan")
     parser.add_argument("--stages", default=None, help="sizes of a plan written out, 4x4x4,8x8x8,...")
     parser.add_argument("--conditional", action="store_true", help="short for --network.conditional true: learn the store's labels apart")
     parser.add_class_arguments(Config)
-    parser.set_defaults(to_dict(_base_config(*_named(arguments))))
+    parser.set_defaults(to_dict(_base_config(_named(arguments))))
 
 
-def _named(arguments: Sequence[str]) -> tuple[str | None, str | None]:
-    """What --preset and --config name; that gives the other flags their defaults, so it is looked up first."""
+@dataclass(frozen=True)
+class _Base:
+    """What names the settings that a command starts from."""
+
+    preset: str | None
+    config: str | None
+    init_from: str | None
+
+    def __str__(self) -> str:
+        return str(self.preset or self.config or self.init_from)
+
+
+def _named(arguments: Sequence[str]) -> _Base:
+    """What --preset, --config and --init-from name; that gives the other flags their defaults, so it is looked up first."""
     scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     scan.add_argument("--preset")
     scan.add_argument("--config")
+    scan.add_argument("--init-from")
     try:
         known, _ = scan.parse_known_args(arguments)
     except argparse.ArgumentError:  # a flag without its value: the real parser says so
-        return None, None
-    return known.preset, known.config
+        return _Base(None, None, None)
+    return _Base(known.preset, known.config, known.init_from)
 
 
-def _base_config(preset: str | None, config: str | None) -> Config:
-    if preset and config:
+def _base_config(base: _Base) -> Config:
+    if base.preset and base.config:
         raise GrowreelError("--preset and --config: give only one of the two to start from")
-    if preset:
-        return load_preset(preset)
-    return load_config(Path(config)) if config else Config()
+    if base.preset:
+        return load_preset(base.preset)
+    if base.config:
+        return load_config(Path(base.config))
+    if base.init_from:
+        from growreel.models.files import model_config
+
+        config = model_config(base.init_from)
+        return dataclasses.replace(config, training=dataclasses.replace(config.training, clips=None))
+    return Config()
 
 
 def resolve_config(options: Namespace) -> Config:
@@ -56,7 +83,8 @@ def resolve_config(options: Namespace) -> Config:
 
     Raises GrowreelError if flags contradict one another or one of them cannot take effect.
     """
-    base = _base_config(options.preset, None if options.config is None else str(options.config))
+    named = _Base(options.preset, None if options.config is None else str(options.config), options.init_from)
+    base = _base_config(named)
     names = [field.name for field in dataclasses.fields(Config)]
     tree: dict[str, Any] = {name: plain(value) for name, value in options.as_dict().items() if name in names}
     short = {"clips": options.get("clips"), "eval_interval": options.get("eval_every"), "compile": options.get("compile")}
@@ -64,7 +92,7 @@ def resolve_config(options: Namespace) -> Config:
     if options.get("conditional"):
         tree["network"]["conditional"] = True
     config = from_dict(tree, "command line")
-    config = dataclasses.replace(config, growth=_growth(options, config.growth))
+    config = dataclasses.replace(config, growth=_growth(options, config.growth, named))
     laid_out = {name: getattr(config.growth, name) for name in ("order", "base")} if options.target or options.order else {}
     check_effects(config, dataclasses.replace(base, growth=dataclasses.replace(base.growth, **laid_out)))
     return config
@@ -78,7 +106,7 @@ def _one_average(training: dict[str, Any], base: Config) -> dict[str, Any]:
     return training
 
 
-def _growth(options: Namespace, growth: GrowthConfig) -> GrowthConfig:
+def _growth(options: Namespace, growth: GrowthConfig, base: _Base) -> GrowthConfig:
     """The plan that --stages, or --target and --order, ask for; what stages of a preset are in it keep their schedule."""
     if options.stages is not None:
         if options.target or options.order:
@@ -97,7 +125,7 @@ def _growth(options: Namespace, growth: GrowthConfig) -> GrowthConfig:
     planned, taken = growth.along(sizes)
     if taken:
         what = ", ".join(f"{size} that of {source}" for size, source in taken.items())
-        _say(f"stages that {options.preset or options.config} does not have take the schedule of the one nearest in size: {what}")
+        _say(f"stages that {base} does not have take the schedule of the one nearest in size: {what}")
     return planned
 
 

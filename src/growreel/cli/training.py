@@ -114,11 +114,11 @@ def train_parser(arguments: Sequence[str]) -> ArgumentParser:
 def run_train(options: Namespace) -> int:
     """Train as the flags say and tell how it ended. Returns the exit code."""
     config = resolve_config(options)
-    advise = options.preset is None and options.config is None and options.hours is None and config.training.clips is None
+    advise = not any((options.preset, options.config, options.init_from, options.hours, config.training.clips))
     from growreel.training.loop import train
 
     allowed = {name: options[name] for name in ("allow_config_change", "allow_data_change")}
-    result = train(options.store, options.out, config, hours=options.hours, advise=advise, **allowed)
+    result = train(options.store, options.out, config, hours=options.hours, advise=advise, init_from=options.init_from, **allowed)
     stopper = result.signal.name if result.signal else "growreel tell" if result.told_to_stop else None
     how = f"stopped by {stopper}; the same command resumes" if stopper else "done"
     if result.is_first_process:

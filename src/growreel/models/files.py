@@ -22,7 +22,7 @@ from growreel.config import Config, from_dict, to_yaml
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
 from growreel.models import Generator, build_generator
-from growreel.models.header import CHECKSUM, FORMAT, METADATA, ModelHeader, packed_header, read_header
+from growreel.models.header import CHECKSUM, DISCRIMINATOR, FORMAT, METADATA, ModelHeader, packed_header, read_header
 from growreel.models.hub import download_model, is_hub_address
 from growreel.reading.json_tree import parse_json
 from growreel.reading.structure import Within, convert
@@ -162,15 +162,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> Load
             finite, or the device is not usable here.
     """
     device = pick_device(str(device), "device")
-    path = download_model(path) if is_hub_address(path) else Path(path)
-    if not path.exists() and str(path) in pretrained_names():
-        path = PRETRAINED / f"{path}.safetensors"
-    if path.is_dir():
-        path = newest_model(path)
-    if not path.is_file():
-        raise GrowreelError(
-            f"{path}: there is no such model file; give a .safetensors file, a run folder, or {' or '.join(pretrained_names())}"
-        )
+    path = _find(path)
     header = read_header(path)
     config, place, fps, data = _read_facts(path, header)
     _check_network(path, config, header)
@@ -194,6 +186,26 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> Load
         data=data,
         path=path,
     )
+
+
+def model_config(path: str | Path) -> Config:
+    """The configuration that a model was trained with, by its header alone. Takes and raises what `load_generator` does."""
+    path = _find(path)
+    return _read_facts(path, read_header(path))[0]
+
+
+def _find(path: str | Path) -> Path:
+    """The file that `load_generator` is asked for. Raises GrowreelError if there is none."""
+    path = download_model(path) if is_hub_address(path) else Path(path)
+    if not path.exists() and str(path) in pretrained_names():
+        path = PRETRAINED / f"{path}.safetensors"
+    if path.is_dir():
+        path = newest_model(path)
+    if not path.is_file():
+        raise GrowreelError(
+            f"{path}: there is no such model file; give a .safetensors file, a run folder, or {' or '.join(pretrained_names())}"
+        )
+    return path
 
 
 @dataclass(frozen=True)
@@ -257,7 +269,10 @@ def _axes(shape: tuple[int, ...] | None) -> str:
 
 def pretrained_names() -> list[str]:
     """Names of the models that come with growreel."""
-    return sorted(entry.name.removesuffix(".safetensors") for entry in PRETRAINED.iterdir() if entry.name.endswith(".safetensors"))
+    models = (
+        entry.name for entry in PRETRAINED.iterdir() if entry.name.endswith(".safetensors") and not entry.name.endswith(DISCRIMINATOR)
+    )
+    return sorted(name.removesuffix(".safetensors") for name in models)
 
 
 def newest_model(run: Path) -> Path:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
@@ -24,6 +24,8 @@ from growreel.reading.words import plain, shown
 
 FORMAT = "growreel-generator-2"
 FORMAT_WITHOUT_CHECKSUM = "growreel-generator-1"
+DISCRIMINATOR_FORMAT = "growreel-discriminator-1"
+DISCRIMINATOR = ".discriminator.safetensors"
 CHECKSUM = "sha256"
 METADATA = "__metadata__"
 MOST_HEADER_BYTES = 2**20
@@ -48,8 +50,8 @@ class ModelHeader:
     tensors: dict[str, TensorEntry]
 
 
-def read_header(path: Path) -> ModelHeader:
-    """Read the header of a model file, once the checksum in it has been compared with the contents of the whole file.
+def read_header(path: Path, formats: Sequence[str] = (FORMAT, FORMAT_WITHOUT_CHECKSUM)) -> ModelHeader:
+    """Read the header of a model file of one of these formats, once its checksum has been compared with the contents of the whole file.
 
     The tensors that it lists have the bytes of the file, all of them and each once.
 
@@ -58,13 +60,18 @@ def read_header(path: Path) -> ModelHeader:
     """
     try:
         with open_file(path) as file:
-            return _read(path, file)
+            return _read(path, file, formats)
     except OSError as error:
         raise GrowreelError(f"{path}: cannot be read ({why(error)})") from error
     except (StructureError, ValueError) as error:
         if isinstance(error, GrowreelError) and not isinstance(error, StructureError):
             raise
         raise GrowreelError(f"{path}: is not a growreel model file ({plain(error)}); give a .safetensors file from RUN/models") from error
+
+
+def discriminator_file(model: Path) -> Path:
+    """Where the discriminator of a model file lies, if it is passed on with it (`growreel.training.initial`)."""
+    return model.with_name(model.name.removesuffix(".safetensors") + DISCRIMINATOR)
 
 
 def packed_header(tree: Mapping[str, Any]) -> bytes:
@@ -78,7 +85,7 @@ def packed_header(tree: Mapping[str, Any]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _read(path: Path, file: BinaryIO) -> ModelHeader:
+def _read(path: Path, file: BinaryIO, formats: Sequence[str]) -> ModelHeader:
     whole = os.fstat(file.fileno()).st_size
     start = file.read(8)
     length = int.from_bytes(start, "little")
@@ -90,9 +97,9 @@ def _read(path: Path, file: BinaryIO) -> ModelHeader:
         raise ValueError(f"its header is {shown(tree)}")
     metadata = convert(tree.get(METADATA, {}), dict[str, str], METADATA)
     name = metadata.get("format")
-    if name not in (FORMAT, FORMAT_WITHOUT_CHECKSUM):
-        raise GrowreelError(f"{path}: is a safetensors file of format {shown(name)}, not {FORMAT!r}; give one from RUN/models")
-    if name == FORMAT or CHECKSUM in metadata:
+    if name not in formats:
+        raise GrowreelError(f"{path}: is a safetensors file of format {shown(name)}, not {formats[0]!r}; give one from RUN/models")
+    if name != FORMAT_WITHOUT_CHECKSUM or CHECKSUM in metadata:
         _compare(path, tree, start + packed, file)
     tensors = {key: convert(entry, TensorEntry, shown(key)) for key, entry in tree.items() if key != METADATA}
     _check_places(tensors, whole - 8 - length)

@@ -12,6 +12,7 @@ from growreel.config.budget import budget_factor, scale_schedule
 from growreel.errors import GrowreelError
 from growreel.ranges import check_range
 from growreel.training.forecast import Forecast, in_words
+from growreel.training.initial import InitialWeights
 from growreel.training.run_folder import RunFolder
 from growreel.training.trial import StageTimes, measure_stages
 
@@ -19,11 +20,14 @@ LITTLE = 0.05
 """Below this share of a schedule its learning rates and fades no longer mean what they were chosen for."""
 
 
-def within_hours(config: Config, hours: float, device: torch.device, run: RunFolder) -> tuple[Config, Sequence[StageTimes] | None, str]:
+def within_hours(
+    config: Config, hours: float, device: torch.device, run: RunFolder, initial: InitialWeights | None = None
+) -> tuple[Config, Sequence[StageTimes] | None, str]:
     """Return the configuration with its schedule scaled so that training takes `hours` on this machine, as trial steps tell.
 
     Every stage's clips are multiplied by one factor (`growreel.config.budget.scale_schedule`). A run that was begun keeps the lengths
-    that it was begun with, whatever this machine does now. Every process must call it. Returned are also the times of the trial
+    that it was begun with, whatever this machine does now. Of one that begins with `initial` weights, the stages that these have behind
+    them take no time. Every process must call it. Returned are also the times of the trial
     steps, None where none were needed, and in words what was done.
 
     Raises GrowreelError if `hours` is not positive, or if `training.clips` already says when to stop.
@@ -35,8 +39,9 @@ def within_hours(config: Config, hours: float, device: torch.device, run: RunFol
         growth = _lengths_of(load_config(run.config).growth, config.growth)
         return dataclasses.replace(config, growth=growth), None, f"--hours {hours:g}: the run keeps the schedule that it was begun with"
     plan = config.growth.plan()
-    times = measure_stages(config, device, plan.total_clips)
-    factor = budget_factor(hours * 3600, Forecast(plan, times).stage_seconds(plan.total_clips))
+    start = 0 if initial is None else initial.start(plan)
+    times = measure_stages(config, device, plan.total_clips, plan.position(start).stage)
+    factor = budget_factor(hours * 3600, Forecast(plan, times).stage_seconds(plan.total_clips, start))
     growth = scale_schedule(config.growth, factor)
     said = f"--hours {hours:g}: {growth.plan().total_clips:,} clips instead of {plan.total_clips:,}; every stage {factor:.3g} times as long"
     if factor < LITTLE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,13 @@ from growreel.runtime.precision import training_arithmetic, use_arithmetic
 from growreel.runtime.signals import catch_signals
 from growreel.runtime.transfer import DelayedValues, NamedValues
 from growreel.training.budget import within_hours
-from growreel.training.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints
+from growreel.training.checkpoint import list_checkpoints, load_checkpoint, newest_checkpoint, prune_checkpoints
 from growreel.training.checkup import Checkup
 from growreel.training.compatibility import check_plan
 from growreel.training.evaluation import StageEvaluation
 from growreel.training.execution import Execution
 from growreel.training.health import Diverged, RollbackBudget, check_state, check_step
+from growreel.training.initial import InitialWeights
 from growreel.training.listening import Listener
 from growreel.training.outputs import Outputs
 from growreel.training.progress import Progress
@@ -70,6 +72,7 @@ def train(
     progress: bool = True,
     hours: float | None = None,
     advise: bool = False,
+    init_from: str | Path | None = None,
 ) -> TrainResult:
     """Train on a clip store, in a run folder; the same call again resumes from the newest checkpoint.
 
@@ -82,10 +85,13 @@ def train(
         progress: show a bar on a terminal, else one line per statistics interval, through the logger `growreel`.
         hours: scale the schedule so that training takes so long on this machine; a few steps of every stage are measured for it.
         advise: say what the schedule takes and what else there is to choose.
+        init_from: a run folder or model that a new run takes its first weights from, and with them its place in the plan
+            (`training.initial`); a run that was begun already goes on from its own.
 
     Raises:
         GrowreelError: store and plan do not fit, the run folder belongs to another configuration, other clips or another process, the
-            disk is full, training diverged more often than the health check forgives, or another process of the same training failed.
+            disk is full, training diverged more often than the health check forgives, another process of the same training failed, or
+            the networks or the first stages of `init_from` are others.
     """
     store_path, run_path = Path(store_path), Path(run_path)
     device = distributed.pick_device(config.training.device, "--training.device")
@@ -98,11 +104,14 @@ def train(
         config = resolve_config(config, store, device, run)
         check_plan(config.growth.plan(), store)
         times, said = None, ""
+        initial = None if init_from is None or list_checkpoints(run.path) else InitialWeights.read(init_from)
         if hours is not None:
-            config, times, said = within_hours(config, hours, device, run)
+            config, times, said = within_hours(config, hours, device, run, initial)
         plan = config.growth.plan()
         check_memory(config, device)
         state = TrainingState(config, device)
+        if initial is not None:
+            said = "\n".join(filter(None, [said, initial.load_into(state, config)]))
         if distributed.rank() == 0:
             allowed = {"allow_config_change": allow_config_change, "allow_data_change": allow_data_change}
             stack.enter_context(run.open(config, DataRecord.of(store, labelled=config.network.conditional), store_path, **allowed))
@@ -120,7 +129,7 @@ def train(
         stack.callback(batches.close)
         stack.enter_context(use_arithmetic(training_arithmetic(config.training), fastest=True))
         shown = Progress(config, device, shown=progress, times=times, preface=said, advise=advise)
-        return _Loop(run, config, state, batches, store, shown).run_to_end()
+        return _Loop(run, config, state, batches, store, shown).run_to_end(() if initial is None else initial.data)
 
 
 class _Loop:
@@ -147,12 +156,12 @@ class _Loop:
         self.told_to_stop = False
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
-    def run_to_end(self) -> TrainResult:
+    def run_to_end(self, learnt_before: Sequence[DataRecord]) -> TrainResult:
         with self.progress, catch_signals() as caught:
             resumed = self._load()
             if self.is_first:
                 record = DataRecord.of(self.store, labelled=self.config.network.conditional)
-                self.run.record(self.config, record, self.store, self.state.clips_shown)
+                self.run.record(self.config, record, self.store, self.state.clips_shown, learnt_before)
             if resumed:
                 self.progress.say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:
@@ -300,7 +309,7 @@ class _Loop:
         path = distributed.from_first(found.path if found else None)
         lines = read_lines(self.run.stats)
         if path is None:
-            if lines or self.run.has_models():
+            if lines or self.run.has_models(beyond=self.state.clips_shown):
                 what = "statistics" if lines else "models"
                 raise GrowreelError(f"--out {self.run.path}: has {what} but no checkpoint to go on from; give another folder")
             return False

@@ -10,7 +10,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -85,12 +85,15 @@ class RunFolder:
                     tidy(folder)
             yield
 
-    def record(self, config: Config, data: DataRecord, store: ClipStore, clips_shown: int) -> None:
+    def record(
+        self, config: Config, data: DataRecord, store: ClipStore, clips_shown: int, learnt_before: Sequence[DataRecord] = ()
+    ) -> None:
         """Write down with what the run goes on from `clips_shown`: config.yaml, data.json, and a line in environment.json and local.json.
 
+        A run that begins with another's weights has `learnt_before` what that one had; it comes first in data.json.
         Of these local.json alone has paths of this machine: it is left out where a run is passed on.
         """
-        self.data = [record for record in self.read_data() if record.since <= clips_shown]
+        self.data = [record for record in self.read_data() or learnt_before if record.since <= clips_shown]
         if not self.data or self.data[-1].differences(data):
             self.data.append(replace(data, since=clips_shown))
         records = [record.facts() for record in self.data]
@@ -131,9 +134,9 @@ class RunFolder:
         """The files, of those that belong to a checkpoint, that are not there or not what they were."""
         return [name for name, digest in digests.items() if not (self.path / name).is_file() or file_checksum(self.path / name) != digest]
 
-    def has_models(self) -> bool:
-        """Say whether models of a trained network lie in the folder."""
-        return any(path.stem.isdecimal() and int(path.stem) > 0 for path in self.models.glob("*.safetensors"))
+    def has_models(self, beyond: int) -> bool:
+        """Say whether models that were trained on more clips lie in the folder."""
+        return any(path.stem.isdecimal() and int(path.stem) > beyond for path in self.models.glob("*.safetensors"))
 
     def _make_model(self, path: Path, name: str, report: Callable[[str], None]) -> None:
         try:

@@ -23,7 +23,7 @@ def check_saved(saved: Mapping[str, Any], state: TrainingState) -> None:
     if missing:
         raise DamagedCheckpoint(f"{missing[0]} is missing")
     for name, module in state.modules().items():
-        _check_weights(name, saved[name], module.state_dict())
+        check_weights(name, saved[name], module.state_dict())
     for name in ("generator_optimizer", "discriminator_optimizer"):
         _check_moments(name, saved[name], getattr(state, name))
     for name in ("clips_shown", "rollbacks"):
@@ -55,7 +55,8 @@ def not_finite(state: TrainingState) -> str | None:
     return None
 
 
-def _check_weights(name: str, saved: Any, expected: Mapping[str, Tensor]) -> None:
+def check_weights(name: str, saved: Any, expected: Mapping[str, Tensor]) -> None:
+    """Raise DamagedCheckpoint, naming the module, unless a state dict has the names, types and shapes that are expected, all finite."""
     if not isinstance(saved, Mapping):
         raise DamagedCheckpoint(f"{name} is {_short(saved)}")
     if differing := sorted(map(str, saved.keys() ^ expected.keys())):
