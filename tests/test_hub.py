@@ -62,6 +62,7 @@ def test_the_folder_is_a_model_with_everything_about_it(run: Path, repository: P
         "README.md",
         "card.json",
         "config.yaml",
+        "model.discriminator.safetensors",
         "model.safetensors",
         "samples.webp",
     ]
@@ -128,7 +129,7 @@ def test_clear_errors(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_pushed_repositories_are_private_unless_told(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub: Any = pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
     calls: list[Any] = []
@@ -148,7 +149,7 @@ def test_pushed_repositories_are_private_unless_told(
     assert main(["push", str(run), "me/shapes", "--license", "mit"]) == 0
     assert capsys.readouterr().out == "address of the commit\n"
     assert calls[0] == ("me/shapes", {"private": True, "exist_ok": True})
-    assert calls[1] == ("me/shapes", ["README.md", "card.json", "config.yaml", "model.safetensors", "samples.webp"])
+    assert calls[1] == ("me/shapes", [*sorted(path.name for path in repository.iterdir())])
     assert main(["push", str(run), "me/shapes", "--license", "mit", "--public"]) == 0
     assert calls[2][1]["private"] is False
     monkeypatch.setattr(Api, "create_repo", lambda *_, **__: (_ for _ in ()).throw(hub.errors.LocalTokenNotFoundError("no token")))
@@ -159,7 +160,12 @@ def test_pushed_repositories_are_private_unless_told(
 @pytest.fixture
 def server(repository: Path) -> Iterator[str]:
     """As much of a hub as giving one model takes."""
-    content = (repository / "model.safetensors").read_bytes()
+    served = {
+        f"/me/{repo}/resolve/{revision}/{name}": (repository / name).read_bytes()
+        for repo, names in (("shapes", ("model.safetensors", "model.discriminator.safetensors")), ("alone", ("model.safetensors",)))
+        for name in names
+        for revision in ("main", COMMIT)
+    }
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -169,17 +175,16 @@ def server(repository: Path) -> Iterator[str]:
             self.answer(True)
 
         def answer(self, with_body: bool) -> None:
-            there = self.path.split("?")[0] in (
-                "/me/shapes/resolve/main/model.safetensors",
-                f"/me/shapes/resolve/{COMMIT}/model.safetensors",
-            )
+            content = served.get(self.path.split("?")[0], b"")
+            there = bool(content)
             self.send_response(200 if there else 404)
             if there:
                 self.send_header("X-Repo-Commit", COMMIT)
                 self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             else:
-                self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", str(len(content) if there else 0))
+                known = self.path.startswith(("/me/shapes/", "/me/alone/"))
+                self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if there and with_body:
                 self.wfile.write(content)
@@ -217,6 +222,9 @@ def test_a_model_comes_from_the_hub(server: str, repository: Path, tmp_path: Pat
     np.testing.assert_array_equal(np.load(out), growreel.generate(load_generator(repository / "model.safetensors"), [0, 1]))
     done = python("-m", "growreel", "sample", "hf://me/nothing", "--out", str(out))
     assert done.returncode == 2 and "hf://me/nothing: its model.safetensors cannot be had" in done.stderr and "Traceback" not in done.stderr
+    begin = "from growreel.training.initial import InitialWeights; print(*InitialWeights.read('hf://me/{}').weights)"
+    assert python("-c", begin.format("shapes")).stdout == "generator discriminator loss\n"
+    assert python("-c", begin.format("alone")).stdout == "generator\n"
 
 
 def test_addresses() -> None:

@@ -139,7 +139,8 @@ def test_a_discriminator_of_another_model_is_refused(finished: Path, shapes_stor
     shutil.copyfile(finished / "models" / "000000100.safetensors", other)
     with pytest.raises(GrowreelError, match=r"its newest checkpoint is not that of .*other\.safetensors"):
         save_discriminator(finished, other)
-    save_discriminator(finished, model).rename(discriminator_file(other))
+    save_discriminator(finished, model)
+    discriminator_file(model).rename(discriminator_file(other))
     with pytest.raises(GrowreelError, match=r"other\.discriminator\.safetensors: belongs to another model than other\.safetensors"):
         InitialWeights.read(other)
 
@@ -148,6 +149,7 @@ def test_a_spoilt_discriminator_is_refused(finished: Path, tmp_path: Path) -> No
     model = tmp_path / "mine.safetensors"
     shutil.copyfile(finished / "models" / "000000120.safetensors", model)
     file = save_discriminator(finished, model)
+    assert file is not None
     contents = bytearray(file.read_bytes())
     contents[-1] ^= 1
     file.write_bytes(contents)

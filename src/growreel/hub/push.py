@@ -20,6 +20,7 @@ from growreel.models.hub import MODEL_FILE, hub_is_missing, hub_refused
 from growreel.recipe import recipe_of
 from growreel.runtime.durable import replace_text, replacing_folder, writing
 from growreel.sampling import generate, write_samples
+from growreel.training.initial import save_discriminator
 
 SEEDS = range(16)
 NAME = re.compile(r"[A-Za-z0-9._-]{1,96}/[A-Za-z0-9._-]{1,96}")
@@ -103,6 +104,7 @@ def write_repository(
         with replacing_folder(folder) as made:
             words = {"about": about, "data_license": data_license}
             _fill(made, loaded, license or loaded.license, measured, repo or folder.name, words)
+            save_discriminator(model, made / MODEL_FILE)
     return folder
 
 

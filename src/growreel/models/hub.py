@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from growreel.errors import GrowreelError
+from growreel.models.header import discriminator_file
 from growreel.reading.words import plain
 from growreel.runtime.version import installed_version
 
@@ -27,6 +28,17 @@ def download_model(address: str | Path) -> Path:
 
     Raises GrowreelError if it is no such address, huggingface_hub is not installed, or the hub does not give the file.
     """
+    path = _download(address, MODEL_FILE)
+    assert path is not None
+    return path
+
+
+def download_discriminator(address: str | Path) -> Path | None:
+    """Return the discriminator that was pushed with a model, which then lies beside it; None if none was. Raises as `download_model`."""
+    return _download(address, discriminator_file(Path(MODEL_FILE)).name, may_lack=True)
+
+
+def _download(address: str | Path, name: str, *, may_lack: bool = False) -> Path | None:
     parts = ADDRESS.fullmatch(str(address))
     if parts is None:
         raise GrowreelError(f"{address}: is no address of a model on the hub; write hf://owner/name or hf://owner/name@revision")
@@ -37,13 +49,15 @@ def download_model(address: str | Path) -> Path:
     try:
         path = huggingface_hub.hf_hub_download(
             parts["repo"],
-            MODEL_FILE,
+            name,
             revision=parts["revision"],
             library_name="growreel",
             library_version=installed_version("growreel"),
         )
     except Exception as error:
-        raise hub_refused(f"hf://{parts['repo']}: its {MODEL_FILE} cannot be had", error) from error
+        if may_lack and isinstance(error, huggingface_hub.errors.EntryNotFoundError):
+            return None
+        raise hub_refused(f"hf://{parts['repo']}: its {name} cannot be had", error) from error
     return Path(path)
 
 

@@ -24,6 +24,7 @@ from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position
 from growreel.models.files import load_generator, write_model
 from growreel.models.header import DISCRIMINATOR_FORMAT, discriminator_file, read_header
+from growreel.models.hub import download_discriminator, is_hub_address
 from growreel.reading.words import plain
 from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint
 from growreel.training.saved_state import check_saved, check_weights
@@ -46,7 +47,7 @@ class InitialWeights:
         license: terms of the weights; `unstated` for those of a run.
     """
 
-    source: Path
+    source: str | Path
     config: Config
     position: Position
     weights: Mapping[str, Mapping[str, Tensor]]
@@ -64,8 +65,10 @@ class InitialWeights:
             return cls._of_run(folder, checkpoints[-1])
         model = load_generator(source)
         assert model.path is not None
+        if is_hub_address(source):
+            download_discriminator(source)
         weights = {"generator": model.generator.state_dict(), **_read_discriminator(model.path, model.config)}
-        return cls(Path(source), model.config, model.position, weights, _records(model.data, model.path), model.license)
+        return cls(source, model.config, model.position, weights, _records(model.data, model.path), model.license)
 
     @classmethod
     def _of_run(cls, run: Path, newest: Path) -> InitialWeights:
@@ -145,15 +148,18 @@ class InitialWeights:
             )
 
 
-def save_discriminator(source: str | Path, model: Path) -> Path:
-    """Write the discriminator and the loss's head of a run folder beside a model file of it, so that others can train from that.
+def save_discriminator(source: str | Path, model: Path) -> Path | None:
+    """Write the discriminator and the loss's head of a run, or of a model, beside a copy of its model file: others can train on from that.
 
-    Returns the file, MODEL with the ending `.discriminator.safetensors`. Raises GrowreelError if the newest checkpoint of the run has not
-    the weights of the model file, or the disk does not take it.
+    Returns the file, MODEL with the ending `.discriminator.safetensors`; None if there is none, as of most model files.
+
+    Raises GrowreelError as `InitialWeights.read`, if the newest checkpoint of the run has not the weights of the copy, or if the disk does
+    not take it.
     """
     initial, generator = InitialWeights.read(source), load_generator(model)
-    same = all(torch.equal(tensor, initial.weights["generator"][name]) for name, tensor in generator.generator.state_dict().items())
-    if "discriminator" not in initial.weights or not same:
+    if "discriminator" not in initial.weights:
+        return None
+    if not all(torch.equal(tensor, initial.weights["generator"][name]) for name, tensor in generator.generator.state_dict().items()):
         raise GrowreelError(f"{source}: its newest checkpoint is not that of {model}; give the run folder that the model comes from")
     parts = ((part, initial.weights[part]) for part in ("discriminator", "loss"))
     weights = {f"{part}.{key}": tensor for part, tensors in parts for key, tensor in tensors.items()}
