@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_is_named(finished: Path, shapes_store: Path, tmp_p
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (changed(network={"max_channels": 8}), r"its --network\.max_channels is 4, and the run's is 8"),
+        (changed(network={"max_channels": 8}), r"its --network\.max_channels is 4, the run's 8"),
         (changed(growth={"stages": ["4x4x4", "4x8x8"]}), "has grown through 2x4x4 4x8x8, and the plan is 4x4x4 4x8x8"),
         (changed(growth={"stages": [{"size": "2x4x4"}, {"size": "4x8x8", "stable_clips": 0}]}), "nothing is left to train"),
     ],

@@ -134,18 +134,12 @@ class InitialWeights:
     def _check_networks(self, network: NetworkConfig) -> None:
         theirs = self.config.network
         fields = [field.name for field in dataclasses.fields(NetworkConfig)]
-        differing = [name for name in fields if getattr(network, name) != getattr(theirs, name)]
-        if differing:
-            name = differing[0]
-            raise GrowreelError(
-                f"--init-from {self.source}: its --network.{name} is {plain(str(getattr(theirs, name)))}, and the run's is "
-                f"{plain(str(getattr(network, name)))}; networks must be the same, so leave --preset, --config and that flag out"
-                + (
-                    ""
-                    if name not in ("conditional", "classes", "image_channels")
-                    else ", and give a store with the same labels and colours"
+        for name in fields:
+            if (their := getattr(theirs, name)) != (ours := getattr(network, name)):
+                raise GrowreelError(
+                    f"--init-from {self.source}: its --network.{name} is {plain(str(their))}, the run's {plain(str(ours))}; networks must "
+                    "be the same: leave --preset, --config and that flag out, and give a store with the same colours and labels"
                 )
-            )
 
 
 def save_discriminator(source: str | Path, model: Path) -> Path | None:
