@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from growreel.models.files import load_generator, newest_model
 from growreel.models.hub import is_hub_address
 from growreel.reading.folders import command_without_folders, without_folders
 from growreel.recipe import find_model, read_recipe
+from growreel.training.checkpoint import list_checkpoints
 from growreel.training.loop import train
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -128,6 +130,14 @@ def test_clear_errors(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         from_pretrained("me/shapes")
 
 
+def test_a_model_is_pushed_without_a_discriminator_that_is_damaged(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    (list_checkpoints(copy)[-1] / "state.pt").write_bytes(b"")
+    folder = write_repository(copy, tmp_path / "pushed", license="mit")
+    assert "the discriminator is left out: " in caplog.text and "000000060: is damaged" in caplog.text
+    assert (folder / "model.safetensors").exists() and not (folder / "model.discriminator.safetensors").exists()
+
+
 def test_pushed_repositories_are_private_unless_told(
     run: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,7 +151,8 @@ def test_pushed_repositories_are_private_unless_told(
         def create_repo(self, repo: str, **named: Any) -> None:
             calls.append((repo, named))
 
-        def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> str:
+        def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str, delete_patterns: list[str]) -> str:
+            assert delete_patterns == ["model.discriminator.safetensors"]
             calls.append((repo_id, sorted(path.name for path in Path(folder_path).iterdir())))
             return "address of the commit"
 
@@ -178,11 +189,12 @@ def server(repository: Path) -> Iterator[str]:
             content = served.get(self.path.split("?")[0], b"")
             there = bool(content)
             self.send_response(200 if there else 404)
-            if there:
+            known = self.path.startswith(("/me/shapes/", "/me/alone/"))
+            if known:
                 self.send_header("X-Repo-Commit", COMMIT)
+            if there:
                 self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             else:
-                known = self.path.startswith(("/me/shapes/", "/me/alone/"))
                 self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -224,7 +236,13 @@ def test_a_model_comes_from_the_hub(server: str, repository: Path, tmp_path: Pat
     assert done.returncode == 2 and "hf://me/nothing: its model.safetensors cannot be had" in done.stderr and "Traceback" not in done.stderr
     begin = "from growreel.training.initial import InitialWeights; print(*InitialWeights.read('hf://me/{}').weights)"
     assert python("-c", begin.format("shapes")).stdout == "generator discriminator loss\n"
+    unasked = python("-c", begin.format("alone"), HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "other"))
+    assert "hf://me/alone: its model.safetensors cannot be had" in unasked.stderr
+    assert python("-c", "import growreel; growreel.from_pretrained('me/alone')", HF_HOME=str(tmp_path / "other")).returncode == 0
+    unasked = python("-c", begin.format("alone"), HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "other"))
+    assert "hf://me/alone: its model.discriminator.safetensors cannot be had" in unasked.stderr, "whether there is one is not known"
     assert python("-c", begin.format("alone")).stdout == "generator\n"
+    assert python("-c", begin.format("alone"), HF_HUB_OFFLINE="1").stdout == "generator\n"
 
 
 def test_addresses() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from conftest import tiny_config
 from growreel.cli.main import main
@@ -18,12 +20,16 @@ from growreel.data.shapes import shape_clips
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import Size
-from growreel.models.files import load_generator
-from growreel.models.header import discriminator_file
+from growreel.models.files import load_generator, write_model
+from growreel.models.header import DISCRIMINATOR_FORMAT, discriminator_file, read_header
+from growreel.report import write_report
+from growreel.report.folder import read_run
 from growreel.training.budget import within_hours
 from growreel.training.checkpoint import list_checkpoints, load_checkpoint
 from growreel.training.initial import InitialWeights, save_discriminator
 from growreel.training.loop import train
+from growreel.training.outputs import Outputs
+from growreel.training.run_facts import run_facts
 from growreel.training.run_folder import RunFolder
 from growreel.training.state import TrainingState
 
@@ -112,6 +118,9 @@ def test_a_fade_goes_on_where_it_was(shapes_store: Path, tmp_path: Path) -> None
     train(shapes_store, tmp_path / "run", tiny_config(clips=60), progress=False)
     plan = changed(growth={"fade_clips": 80}).growth.plan()
     assert InitialWeights.read(tmp_path / "run").start(plan) == 40 + 40
+    train(shapes_store, tmp_path / "ended", tiny_config(clips=40), progress=False)
+    before = InitialWeights.read(tmp_path / "ended")  # where a fade is to begin, nothing of its stage is trained
+    assert before.start(changed(growth={"stages": ["2x4x4", "2x8x8"]}).growth.plan()) == 40
 
 
 def test_a_discriminator_travels_with_its_model(finished: Path, tmp_path: Path) -> None:
@@ -133,12 +142,10 @@ def test_a_discriminator_travels_with_its_model(finished: Path, tmp_path: Path) 
         load_generator(written)
 
 
-def test_a_discriminator_of_another_model_is_refused(finished: Path, shapes_store: Path, tmp_path: Path) -> None:
+def test_a_discriminator_of_another_model_is_refused(finished: Path, tmp_path: Path) -> None:
     model, other = tmp_path / "mine.safetensors", tmp_path / "other.safetensors"
     shutil.copyfile(finished / "models" / "000000120.safetensors", model)
     shutil.copyfile(finished / "models" / "000000100.safetensors", other)
-    with pytest.raises(GrowreelError, match=r"its newest checkpoint is not that of .*other\.safetensors"):
-        save_discriminator(finished, other)
     save_discriminator(finished, model)
     discriminator_file(model).rename(discriminator_file(other))
     with pytest.raises(GrowreelError, match=r"other\.discriminator\.safetensors: belongs to another model than other\.safetensors"):
@@ -150,19 +157,54 @@ def test_a_spoilt_discriminator_is_refused(finished: Path, tmp_path: Path) -> No
     shutil.copyfile(finished / "models" / "000000120.safetensors", model)
     file = save_discriminator(finished, model)
     assert file is not None
-    contents = bytearray(file.read_bytes())
-    contents[-1] ^= 1
-    file.write_bytes(contents)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(GrowreelError, match="is damaged: its checksum"):
         InitialWeights.read(model)
+
+    header, tensors = read_header(file_of(whole, file), (DISCRIMINATOR_FORMAT,)), load(whole)
+    facts = {name: text for name, text in header.metadata.items() if name != "sha256"}
+    for spoilt, reason in (
+        ({**tensors, "evil.x": torch.zeros(3)}, "are not those of a discriminator of mine.safetensors"),
+        ({name: tensor * torch.nan for name, tensor in tensors.items()}, "is not finite"),
+        ({name: tensor.double() for name, tensor in tensors.items()}, "does not fit mine.safetensors"),
+    ):
+        write_model(file, spoilt, facts)
+        with pytest.raises(GrowreelError, match=reason):
+            InitialWeights.read(model)
+
+
+def file_of(contents: bytes, path: Path) -> Path:
+    path.write_bytes(contents)
+    return path
 
 
 def test_a_damaged_checkpoint_is_named(finished: Path, shapes_store: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     (list_checkpoints(run)[-1] / "state.pt").write_bytes(b"")
-    with pytest.raises(GrowreelError, match=r"--init-from: .*000000120 is damaged"):
+    with pytest.raises(GrowreelError, match=r"000000120: is damaged .* 000000120\.safetensors is then taken without its discriminator"):
         train(shapes_store, tmp_path / "out", tiny_config(), progress=False, init_from=run)
     assert not (tmp_path / "out").exists()
+    shutil.rmtree(list_checkpoints(run)[-1])
+    assert set(InitialWeights.read(run).weights) == {"generator"}
+
+
+def test_a_checkpoint_of_other_weights_is_not_taken(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    shutil.copyfile(run / "models" / "000000100.safetensors", run / "models" / "000000120.safetensors")
+    assert set(InitialWeights.read(run).weights) == {"generator"}
+
+
+def test_weights_of_float64_stay_what_they_are(shapes_store: Path, tmp_path: Path) -> None:
+    config = changed(training={"precision": "float64", "clips": 40})
+    train(shapes_store, tmp_path / "run", config, progress=False)
+    state = TrainingState(config, CPU)
+    InitialWeights.read(tmp_path / "run").load_into(state, changed(training={"precision": "float64"}))
+    theirs = saved(tmp_path / "run")
+    assert all(torch.equal(tensor, theirs["ema"][key]) for key, tensor in state.ema.state_dict().items() if "4x8x8" not in key)
+    assert save_discriminator(
+        tmp_path / "run", shutil.copyfile(tmp_path / "run/models/000000040.safetensors", tmp_path / "copy.safetensors")
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,6 +213,7 @@ def test_a_damaged_checkpoint_is_named(finished: Path, shapes_store: Path, tmp_p
         (changed(network={"max_channels": 8}), r"its --network\.max_channels is 4, the run's 8"),
         (changed(growth={"stages": ["4x4x4", "4x8x8"]}), "has grown through 2x4x4 4x8x8, and the plan is 4x4x4 4x8x8"),
         (changed(growth={"stages": [{"size": "2x4x4"}, {"size": "4x8x8", "stable_clips": 0}]}), "nothing is left to train"),
+        (changed(training={"clips": 80}), r"--clips 80: .* the run begins at 80 clips of its plan and would end before"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -198,6 +241,60 @@ def test_hours_are_those_of_the_stages_that_are_left(finished: Path, tmp_path: P
     assert rest.growth.plan().stages[1].stable_clips > 100 * whole.growth.plan().stages[1].stable_clips
 
 
+@pytest.mark.parametrize("first_with", [True, False])
+def test_a_start_that_came_to_no_checkpoint_leaves_nothing(
+    first_with: bool, finished: Path, shapes_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between data.json and the first checkpoint, then begun the other way."""
+    small = tmp_path / "small"
+    write_store(small, shape_clips(20, Size(4, 8, 8)), fps=8.0)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Outputs, "write_checkpoint", interrupted)
+        train(small, tmp_path / "out", tiny_config(), progress=False, init_from=finished if first_with else None)
+    train(small, tmp_path / "out", tiny_config(clips=100), progress=False, init_from=None if first_with else finished)
+    run = RunFolder(tmp_path / "out")
+    assert [record.clips for record in run.read_data()] == ([20] if first_with else [40, 20])
+    assert run.began_at() == (0 if first_with else 80)
+
+
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        ({"channels": 1}, "makes coloured clips, and those of .* are grey"),
+        ({"labels": [f"{k % 2}" for k in range(12)]}, "has learnt the classes a, b, and the clips of .* have the labels 0, 1"),
+        ({}, r"has learnt the classes a, b, and the clips of .* have the labels \(none\)"),
+    ],
+)
+def test_clips_that_do_not_suit_the_model_are_refused(store: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    clips = list(shape_clips(12, Size(4, 8, 8)))
+    write_store(tmp_path / "clips", clips, fps=8.0, labels=["ab"[k % 2] for k in range(12)])
+    config = changed(network={"conditional": True}, training={"clips": 8})
+    train(tmp_path / "clips", tmp_path / "run", config, progress=False)
+    others = [clip[..., : store.get("channels", 3)] for clip in clips]
+    write_store(tmp_path / "other", others, fps=8.0, labels=store.get("labels"))
+    with pytest.raises(GrowreelError, match=f"--init-from .*run: {reason}"):
+        train(tmp_path / "other", tmp_path / "out", config, progress=False, init_from=tmp_path / "run")
+    assert not (tmp_path / "out").exists()
+
+
+def test_reports_and_facts_are_of_what_the_run_did(
+    finished: Path, larger_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    train(larger_store, out, grown_further(), progress=False, init_from=finished)
+    lines = [json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines()]
+    ends = [120, *(line["clips"] for line in lines)]
+    seconds = sum((b - a) / line["clips_per_second"] for a, b, line in zip(ends[:-1], ends[1:], lines, strict=True))
+    assert run_facts(out)["hours"] == pytest.approx(seconds / 3600)
+    run = read_run(out)
+    assert run.seconds == pytest.approx(seconds) and (run.began_at, run.init_from) == (120, "finished")
+    assert "--config out/config.yaml --init-from finished" in html.unescape(write_report([out]).read_text(encoding="utf-8"))
+
+
 def test_the_settings_are_those_of_the_model(
     finished: Path, shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,3 +306,39 @@ def test_the_settings_are_those_of_the_model(
     expected = dataclasses.replace(expected, training=dataclasses.replace(expected.training, mirror=False))
     assert load_config(tmp_path / "out" / "config.yaml") == expected
     assert str(finished) not in "".join(file.read_text() for file in (tmp_path / "out").glob("*.yaml"))
+
+
+def test_a_run_needs_its_model_no_more(finished: Path, shapes_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = shutil.copytree(finished, tmp_path / "source")
+    command = ["train", str(shapes_store), "--out", str(tmp_path / "out"), "--init-from", str(source)]
+    assert main([*command, "--clips", "100"]) == 0
+    shutil.rmtree(source)
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "resuming" in told and told.endswith(f"done: 120 clips shown, {told.split('120 clips shown, ')[1]}")
+
+
+@pytest.mark.parametrize(
+    ("target", "sizes"), [("8x16x16", "2x4x4 4x8x8 8x16x16"), ("8x32x32", "2x4x4 4x8x8 8x16x16 8x32x32"), ("2x4x4", "2x4x4")]
+)
+def test_a_target_grows_the_plan_of_the_model(target: str, sizes: str, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--init-from", str(finished), "--target", target, "--json"]) == 0
+    assert " ".join(stage["size"] for stage in json.loads(capsys.readouterr().out)["stages"]) == sizes
+
+
+def test_a_target_beside_the_plan_of_the_model_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--init-from", str(finished), "--target", "8x4x4"]) == 2
+    assert "--target 8x4x4: the model's plan is 2x4x4 4x8x8; give one of these, or a larger one" in capsys.readouterr().err
+
+
+def test_bench_measures_the_stages_of_the_model(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--init-from", str(finished), "--sizes", "2x4x4", "--repeats", "1"]) == 0
+    assert "2x4x4" in capsys.readouterr().out
+
+
+def test_fit_is_about_what_is_left(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "fit.yaml"
+    assert main(["plan", "--init-from", str(finished), "--fit", "--memory", "8GB", "--hours", "0.01", "--save", str(out), "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["stages"]
+    assert first["clips"] == [0, 0] and first["seconds"] == 0
+    assert second["clips"][0] == 0 and second["seconds"] == pytest.approx(36, rel=0.05)

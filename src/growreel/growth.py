@@ -126,6 +126,16 @@ class GrowthPlan:
         """Clips shown when stage `index` begins."""
         return sum(stage.fade_clips + stage.stable_clips for stage in self.stages[:index])
 
+    def remaining(self, clips_shown: int, total: int) -> list[tuple[int, int]]:
+        """Clips that each stage, of which the last is endless, still shows in its fade and after it, from `clips_shown` to `total`."""
+        left = []
+        for k, stage in enumerate(self.stages):
+            fade_end = self.start(k) + stage.fade_clips
+            end = fade_end + stage.stable_clips if k < len(self.stages) - 1 else max(total, fade_end + stage.stable_clips)
+            fade, stable = (max(0, min(b, total) - max(a, clips_shown)) for a, b in ((self.start(k), fade_end), (fade_end, end)))
+            left.append((fade, stable))
+        return left
+
     def position(self, clips_shown: int) -> Position:
         """The place of `clips_shown` in the plan; beyond its end the last stage stays stable."""
         if clips_shown < 0:

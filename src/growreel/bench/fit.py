@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from growreel.bench.workload import StageWorkload
 from growreel.config import Config, StageConfig, to_dict
 from growreel.config.budget import budget_factor, scale_schedule
 from growreel.errors import GrowreelError
+from growreel.growth import GrowthPlan
 from growreel.models.generator import stage_channels
 from growreel.models.layers import group_of
 from growreel.runtime import distributed
@@ -66,7 +67,7 @@ class StageFit:
         precision: of the blocks.
         peak: bytes, the most during training.
         fade, stable: seconds per clip.
-        clips: in the fade and in the stable phase.
+        clips: that are shown in the fade and in the stable phase.
     """
 
     size: str
@@ -118,13 +119,16 @@ class FitReport:
         return {"stages": stages, "memory_limit": self.limit, "changed": list(self.changed), "config": to_dict(self.config)}
 
 
-def fit(config: Config, *, memory: float | None = None, hours: float | None = None) -> FitReport:
+def fit(
+    config: Config, *, memory: float | None = None, hours: float | None = None, start: Callable[[GrowthPlan], int] = lambda _: 0
+) -> FitReport:
     """Find settings with which every stage fits, and forecast memory and time of training with them.
 
     Args:
         config: what `train` would be given; colour channels that are open count as three.
         memory: bytes that training may take; None is what is free here and now.
         hours: make every stage longer or shorter by one factor so that training takes so long.
+        start: says at how many clips of a plan the run begins, which is above 0 if it has the weights of another.
 
     Raises:
         GrowreelError: a stage fits in no way that is known, or a process that measures failed.
@@ -148,13 +152,18 @@ def fit(config: Config, *, memory: float | None = None, hours: float | None = No
             if again is None:
                 raise GrowreelError(f"plan --fit: {stage.size} no longer fits with what the other stages need; give more --memory")
             found[number] = again
-    stages = tuple(found[number] for number in range(len(plan.stages)))
+    stages = _with_lengths([found[number] for number in range(len(plan.stages))], plan, start)
     if hours is not None:
         factor = budget_factor(hours * 3600, [stage.seconds for stage in stages])
         config = dataclasses.replace(config, growth=scale_schedule(config.growth, factor))
-        lengths = [(stage.fade_clips, stage.stable_clips) for stage in config.growth.plan().stages]
-        stages = tuple(dataclasses.replace(stage, clips=clips) for stage, clips in zip(stages, lengths, strict=True))
+        stages = _with_lengths(stages, config.growth.plan(), start)
     return FitReport(config, stages, limit, tuple(_changes(config, plan.stages, stages)))
+
+
+def _with_lengths(stages: Sequence[StageFit], plan: GrowthPlan, start: Callable[[GrowthPlan], int]) -> tuple[StageFit, ...]:
+    """The stages as long as they are in a run of this plan that begins where `start` says."""
+    lengths = plan.remaining(start(plan), plan.total_clips)
+    return tuple(dataclasses.replace(stage, clips=clips) for stage, clips in zip(stages, lengths, strict=True))
 
 
 def check_memory(config: Config, device: torch.device) -> None:

@@ -33,8 +33,8 @@ def bench_parser(arguments: Sequence[str]) -> ArgumentParser:
 
 
 def _bench_arguments(arguments: Sequence[str]) -> Sequence[str]:
-    """Add the paper's preset to the arguments, unless they name a preset or a file."""
-    chosen = any(argument.split("=")[0] in ("--preset", "--config") for argument in arguments)
+    """Add the paper's preset to the arguments, unless they name a preset, a file or a model."""
+    chosen = any(argument.split("=")[0] in ("--preset", "--config", "--init-from") for argument in arguments)
     return arguments if chosen else [*arguments, "--preset", BENCH_PRESET]
 
 

@@ -45,6 +45,11 @@ class _Base:
     preset: str | None
     config: str | None
     init_from: str | None
+    out: str | None = None
+
+    @property
+    def is_model(self) -> bool:
+        return self.init_from is not None and not self.preset and not self.config
 
     def __str__(self) -> str:
         return str(self.preset or self.config or self.init_from)
@@ -56,11 +61,12 @@ def _named(arguments: Sequence[str]) -> _Base:
     scan.add_argument("--preset")
     scan.add_argument("--config")
     scan.add_argument("--init-from")
+    scan.add_argument("--out")
     try:
         known, _ = scan.parse_known_args(arguments)
     except argparse.ArgumentError:  # a flag without its value: the real parser says so
         return _Base(None, None, None)
-    return _Base(known.preset, known.config, known.init_from)
+    return _Base(known.preset, known.config, known.init_from, known.out)
 
 
 def _base_config(base: _Base) -> Config:
@@ -70,12 +76,20 @@ def _base_config(base: _Base) -> Config:
         return load_preset(base.preset)
     if base.config:
         return load_config(Path(base.config))
-    if base.init_from:
-        from growreel.models.files import model_config
-
-        config = model_config(base.init_from)
+    if base.init_from is not None:
+        config = _of_model(base.init_from, base.out)
         return dataclasses.replace(config, training=dataclasses.replace(config.training, clips=None))
     return Config()
+
+
+def _of_model(model: str, out: str | None) -> Config:
+    """The settings of a model, or of the run in `out` that has begun with it: that one needs the model no more."""
+    from growreel.models.files import model_config
+    from growreel.training.checkpoint import list_checkpoints
+
+    if out is not None and list_checkpoints(Path(out)):
+        return load_config(Path(out) / "config.yaml")
+    return model_config(model)
 
 
 def resolve_config(options: Namespace) -> Config:
@@ -83,7 +97,8 @@ def resolve_config(options: Namespace) -> Config:
 
     Raises GrowreelError if flags contradict one another or one of them cannot take effect.
     """
-    named = _Base(options.preset, None if options.config is None else str(options.config), options.init_from)
+    file, out = (None if options.get(name) is None else str(options[name]) for name in ("config", "out"))
+    named = _Base(options.preset, file, options.init_from, out)
     base = _base_config(named)
     names = [field.name for field in dataclasses.fields(Config)]
     tree: dict[str, Any] = {name: plain(value) for name, value in options.as_dict().items() if name in names}
@@ -116,10 +131,14 @@ def _growth(options: Namespace, growth: GrowthConfig, base: _Base) -> GrowthConf
         sizes = [Size.parse(size, "--stages") for size in options.stages.replace(",", " ").split()]
     elif options.target or options.order:
         target = Size.parse(options.target, "--target") if options.target else growth.plan().sizes[-1]
-        growth = dataclasses.replace(growth, target=str(target), order=options.order or growth.order)
-        if not growth.stages:
-            return growth
-        sizes = list(ladder(target, growth.order, Size.parse(growth.base, "--growth.base")))
+        aimed = dataclasses.replace(growth, target=str(target), order=options.order or growth.order)
+        if base.is_model and not options.order:
+            sizes = _grown_on(growth, target)
+        elif growth.stages:
+            sizes = list(ladder(target, aimed.order, Size.parse(growth.base, "--growth.base")))
+        else:
+            return aimed
+        growth = aimed
     else:
         return growth
     planned, taken = growth.along(sizes)
@@ -127,6 +146,16 @@ def _growth(options: Namespace, growth: GrowthConfig, base: _Base) -> GrowthConf
         what = ", ".join(f"{size} that of {source}" for size, source in taken.items())
         _say(f"stages that {base} does not have take the schedule of the one nearest in size: {what}")
     return planned
+
+
+def _grown_on(growth: GrowthConfig, target: Size) -> list[Size]:
+    """The sizes of a model's own plan up to the target, or all of them and then those that lead from the last one to it."""
+    own = list(growth.plan().sizes)
+    if target in own:
+        return own[: own.index(target) + 1]
+    if any(wanted < there for wanted, there in zip(target, own[-1], strict=True)):
+        raise GrowreelError(f"--target {target}: the model's plan is {' '.join(map(str, own))}; give one of these, or a larger one")
+    return [*own[:-1], *ladder(target, growth.order, own[-1])]
 
 
 def _say(message: str) -> None:

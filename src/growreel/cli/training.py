@@ -69,8 +69,11 @@ def _fit(config: Config, options: Namespace) -> int:
     from growreel.bench.fit import fit
     from growreel.config import to_yaml
     from growreel.runtime.durable import replace_text
+    from growreel.training.initial import InitialWeights
 
-    report = fit(config, memory=None if options.memory is None else parse_bytes(options.memory, "--memory"), hours=options.hours)
+    memory = None if options.memory is None else parse_bytes(options.memory, "--memory")
+    begin = {} if options.init_from is None else {"start": InitialWeights.read(options.init_from).start}
+    report = fit(config, memory=memory, hours=options.hours, **begin)
     if options.save is not None:
         replace_text(options.save, to_yaml(report.config))
     if options.json:
@@ -78,7 +81,8 @@ def _fit(config: Config, options: Namespace) -> int:
         return 0
     print_table(report.table())
     if options.save is not None:
-        print(f"settings: {options.save}; growreel train {options.store or 'STORE'} --out RUN --config {options.save}")
+        weights = "" if options.init_from is None else f" --init-from {options.init_from}"
+        print(f"settings: {options.save}; growreel train {options.store or 'STORE'} --out RUN --config {options.save}{weights}")
     elif report.changed or options.hours is not None:
         print("--save FILE.yaml writes the settings, for growreel train --config FILE.yaml")
     return 0

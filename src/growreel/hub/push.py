@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tempfile
 from dataclasses import replace
@@ -15,13 +16,14 @@ from growreel.errors import GrowreelError
 from growreel.hub.card import model_card
 from growreel.hub.measured import measured_card
 from growreel.models.files import LoadedGenerator, load_generator, write_model
-from growreel.models.header import CHECKSUM, read_header
+from growreel.models.header import CHECKSUM, discriminator_file, read_header
 from growreel.models.hub import MODEL_FILE, hub_is_missing, hub_refused
 from growreel.recipe import recipe_of
 from growreel.runtime.durable import replace_text, replacing_folder, writing
 from growreel.sampling import generate, write_samples
 from growreel.training.initial import save_discriminator
 
+logger = logging.getLogger("growreel")
 SEEDS = range(16)
 NAME = re.compile(r"[A-Za-z0-9._-]{1,96}/[A-Za-z0-9._-]{1,96}")
 
@@ -37,7 +39,8 @@ def push(
 ) -> str:
     """Put a model on the hub, with its card, samples, configuration and figures; returns the address of the commit.
 
-    What is in the repository and not among these files stays. Who is not logged in (`hf auth login`, or HF_TOKEN) is refused by the hub.
+    What is in the repository and not among these files stays, but for the discriminator of an earlier model. Who is not logged in
+    (`hf auth login`, or HF_TOKEN) is refused by the hub.
 
     Args:
         model: as of `write_repository`, and so are `license`, `about` and `data_license`.
@@ -61,7 +64,14 @@ def push(
         api = HfApi(library_name="growreel")
         try:
             api.create_repo(repo, private=not public, exist_ok=True)
-            return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Model, card and samples, by growreel"))
+            return str(
+                api.upload_folder(
+                    repo_id=repo,
+                    folder_path=folder,
+                    commit_message="Model, card and samples, by growreel",
+                    delete_patterns=[discriminator_file(Path(MODEL_FILE)).name],  # that of an earlier model, if this one has none
+                )
+            )
         except Exception as error:
             raise hub_refused(f"{repo}: the hub did not take it", error) from error
 
@@ -104,8 +114,16 @@ def write_repository(
         with replacing_folder(folder) as made:
             words = {"about": about, "data_license": data_license}
             _fill(made, loaded, license or loaded.license, measured, repo or folder.name, words)
-            save_discriminator(model, made / MODEL_FILE)
+            _add_discriminator(loaded.path, made / MODEL_FILE)
     return folder
+
+
+def _add_discriminator(source: Path, copy: Path) -> None:
+    """Put the model's discriminator beside the copy. Without it the model is whole for all but training, so a damaged one is left out."""
+    try:
+        save_discriminator(source, copy)
+    except GrowreelError as error:
+        logger.warning("the discriminator is left out: %s", error)
 
 
 def _fill(

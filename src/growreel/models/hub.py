@@ -28,34 +28,41 @@ def download_model(address: str | Path) -> Path:
 
     Raises GrowreelError if it is no such address, huggingface_hub is not installed, or the hub does not give the file.
     """
-    path = _download(address, MODEL_FILE)
+    path = _download(address, MODEL_FILE, commit=None)
     assert path is not None
     return path
 
 
-def download_discriminator(address: str | Path) -> Path | None:
-    """Return the discriminator that was pushed with a model, which then lies beside it; None if none was. Raises as `download_model`."""
-    return _download(address, discriminator_file(Path(MODEL_FILE)).name, may_lack=True)
+def download_discriminator(address: str | Path, model: Path) -> Path | None:
+    """Return the discriminator that was pushed with a model, so that it lies beside the file that `download_model` gave; None if none was.
+
+    Raises as `download_model`, also where the hub cannot be asked whether there is one.
+    """
+    return _download(address, discriminator_file(model).name, commit=model.parent.name)  # the cache has a folder for every commit
 
 
-def _download(address: str | Path, name: str, *, may_lack: bool = False) -> Path | None:
+def _download(address: str | Path, name: str, *, commit: str | None) -> Path | None:
+    """A file of a model, at `commit` if one is given; None if the hub says that this commit has no such file."""
     parts = ADDRESS.fullmatch(str(address))
     if parts is None:
         raise GrowreelError(f"{address}: is no address of a model on the hub; write hf://owner/name or hf://owner/name@revision")
     try:
         import huggingface_hub
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ImportError as error:
         raise hub_is_missing(str(address)) from error
     try:
         path = huggingface_hub.hf_hub_download(
             parts["repo"],
             name,
-            revision=parts["revision"],
+            revision=commit or parts["revision"],
             library_name="growreel",
             library_version=installed_version("growreel"),
         )
     except Exception as error:
-        if may_lack and isinstance(error, huggingface_hub.errors.EntryNotFoundError):
+        known = huggingface_hub.try_to_load_from_cache(parts["repo"], name, revision=commit)
+        absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+        if commit and (absent or known is huggingface_hub.file_download._CACHED_NO_EXIST):
             return None
         raise hub_refused(f"hf://{parts['repo']}: its {name} cannot be had", error) from error
     return Path(path)

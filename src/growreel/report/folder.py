@@ -30,6 +30,8 @@ class Run:
         path, name: of the folder.
         config, plan: resolved, as training wrote them.
         environment: versions, command and facts of the store, of the latest start; empty if the file is missing.
+        began_at: clips of the plan at which it began, more than 0 if it began with the weights of another.
+        init_from: that model, as it was named, without folders; None for a run that began from nothing.
         intervals: the lines of averages of stats.jsonl, in order.
         evaluations: its lines with metrics.
         rollbacks: its lines of steps that went wrong.
@@ -43,6 +45,8 @@ class Run:
     config: Config
     plan: GrowthPlan
     environment: dict[str, Any]
+    began_at: int
+    init_from: str | None
     intervals: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     rollbacks: list[dict[str, Any]]
@@ -76,7 +80,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """Of training, without the time that evaluations took."""
-        return seconds_trained(self.intervals)
+        return seconds_trained(self.intervals, self.began_at)
 
     def entered_stages(self) -> int:
         return self.position.stage + 1
@@ -94,14 +98,16 @@ def read_run(path: Path) -> Run:
     folder = RunFolder(path)
     if not folder.config.is_file():
         raise GrowreelError(f"{path}: is no run folder (it has no config.yaml); give what growreel train wrote with --out")
-    config = load_config(folder.config)
+    config, starts = load_config(folder.config), [start for start in folder.starts() if isinstance(start, dict)]
     lines = [line for line in read_lines(folder.stats) if isinstance(line, dict) and isinstance(line.get("clips"), int)]
     return Run(
         path=path,
         name=path.resolve().name,
         config=config,
         plan=config.growth.plan(),
-        environment=next((start for start in reversed(folder.starts()) if isinstance(start, dict)), {}),
+        environment=starts[-1] if starts else {},
+        began_at=folder.began_at(),
+        init_from=_model_of(starts[0]) if starts else None,
         intervals=[line for line in lines if "clips_per_second" in line],
         evaluations=[line for line in lines if "metrics" in line],
         rollbacks=[line for line in lines if "event" in line],
@@ -109,6 +115,12 @@ def read_run(path: Path) -> Run:
         samples=_numbered(folder.samples, ".webp"),
         card=_read_card(path / "card.json"),
     )
+
+
+def _model_of(start: dict[str, Any]) -> str | None:
+    """The model whose weights a start began with, as it was named without folders."""
+    model = start.get("init_from")
+    return str(model["model"]) if isinstance(model, dict) and "model" in model else None
 
 
 def _numbered(folder: Path, suffix: str) -> dict[int, Path]:

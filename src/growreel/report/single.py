@@ -196,7 +196,8 @@ def _again(run: Run) -> str:
     """A command that trains the same in a new folder beside the run: config.yaml has every setting, the seed too."""
     store = run.environment.get("store")
     where = last_part(str(store["path"])) if isinstance(store, dict) else "STORE"
-    return shlex.join(["growreel", "train", where, "--out", f"{run.name}-again", "--config", f"{run.name}/config.yaml"])
+    weights = [] if run.init_from is None else ["--init-from", run.init_from]
+    return shlex.join(["growreel", "train", where, "--out", f"{run.name}-again", "--config", f"{run.name}/config.yaml", *weights])
 
 
 def changed_settings(config: Config) -> list[tuple[str, Any, Any]]:

@@ -52,11 +52,7 @@ class Forecast:
     def stage_seconds(self, total: int, clips_shown: int = 0) -> list[float]:
         """Return the seconds that each stage still needs after `clips_shown` clips if the run ends at `total`. The last is endless."""
         seconds = []
-        for k, (stage, times) in enumerate(zip(self.plan.stages, self.times, strict=True)):
-            start = self.plan.start(k)
-            fade_end = start + stage.fade_clips
-            end = fade_end + stage.stable_clips if k < len(self.plan.stages) - 1 else max(total, fade_end + stage.stable_clips)
-            fade, stable = (max(0, min(b, total) - max(a, clips_shown)) for a, b in ((start, fade_end), (fade_end, end)))
+        for k, ((fade, stable), times) in enumerate(zip(self.plan.remaining(clips_shown, total), self.times, strict=True)):
             pace = self._at_stage if k == self._stage else self._in_run
             seconds.append(pace.factor * (fade * times.fade + stable * times.stable))
         return seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +100,12 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(distributed.process_group(device, config.training.watchdog_seconds))
         store, run = stack.enter_context(ClipStore.open(store_path)), RunFolder(run_path)
+        initial = None if init_from is None or list_checkpoints(run.path) else InitialWeights.read(init_from)
+        if initial is not None:
+            initial.check_store(store)
         config = resolve_config(config, store, device, run)
         check_plan(config.growth.plan(), store)
         times, said = None, ""
-        initial = None if init_from is None or list_checkpoints(run.path) else InitialWeights.read(init_from)
         if hours is not None:
             config, times, said = within_hours(config, hours, device, run, initial)
         plan = config.growth.plan()
@@ -129,7 +130,7 @@ def train(
         stack.callback(batches.close)
         stack.enter_context(use_arithmetic(training_arithmetic(config.training), fastest=True))
         shown = Progress(config, device, shown=progress, times=times, preface=said, advise=advise)
-        return _Loop(run, config, state, batches, store, shown).run_to_end(() if initial is None else initial.data)
+        return _Loop(run, config, state, batches, store, shown).run_to_end(initial)
 
 
 class _Loop:
@@ -156,12 +157,12 @@ class _Loop:
         self.told_to_stop = False
         self.evaluation = None if self.training.eval_interval is None else StageEvaluation(store, config, state.device)
 
-    def run_to_end(self, learnt_before: Sequence[DataRecord]) -> TrainResult:
+    def run_to_end(self, initial: InitialWeights | None) -> TrainResult:
         with self.progress, catch_signals() as caught:
             resumed = self._load()
             if self.is_first:
                 record = DataRecord.of(self.store, labelled=self.config.network.conditional)
-                self.run.record(self.config, record, self.store, self.state.clips_shown, learnt_before)
+                self.run.record(self.config, record, self.store, self.state.clips_shown, initial)
             if resumed:
                 self.progress.say(f"resuming {self.run.path} at {self.state.clips_shown} clips")
             else:

@@ -50,7 +50,7 @@ def run_facts(path: Path) -> dict[str, Any]:
         "clips_per_second": last.get("clips_per_second"),
         "losses": {name: value for name, value in last.items() if name not in NOT_LOSSES},
         "peak_memory_bytes": max((line["peak_memory_bytes"] for line in intervals), default=None),
-        "hours": seconds_trained(intervals) / 3600,
+        "hours": seconds_trained(intervals, run.began_at()) / 3600,
         "rollbacks": sum("event" in line for line in lines),
         "metrics": evaluated[-1]["metrics"] if evaluated else {},
         "models": len(models),

@@ -10,7 +10,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from growreel.runtime.precision_choice import resolve_training
 from growreel.runtime.version import installed_version
 from growreel.training.checkpoint import Checkpoint, DamagedCheckpoint, list_checkpoints, load_checkpoint, made_by
 from growreel.training.compatibility import check_data, check_settings, of_store
+from growreel.training.initial import InitialWeights
 from growreel.training.stats import restore_lines
 
 MOST_BYTES = 2**24
@@ -85,15 +86,16 @@ class RunFolder:
                     tidy(folder)
             yield
 
-    def record(
-        self, config: Config, data: DataRecord, store: ClipStore, clips_shown: int, learnt_before: Sequence[DataRecord] = ()
-    ) -> None:
+    def record(self, config: Config, data: DataRecord, store: ClipStore, clips_shown: int, initial: InitialWeights | None = None) -> None:
         """Write down with what the run goes on from `clips_shown`: config.yaml, data.json, and a line in environment.json and local.json.
 
-        A run that begins with another's weights has `learnt_before` what that one had; it comes first in data.json.
+        A run that begins with the `initial` weights of another has learnt what that one had; it comes first in data.json. What starts
+        have left that came to no checkpoint is written over.
         Of these local.json alone has paths of this machine: it is left out where a run is passed on.
         """
-        self.data = [record for record in self.read_data() or learnt_before if record.since <= clips_shown]
+        begun = bool(list_checkpoints(self.path))
+        before = self.read_data() if begun else [] if initial is None else initial.records()
+        self.data = [record for record in before if record.since <= clips_shown]
         if not self.data or self.data[-1].differences(data):
             self.data.append(replace(data, since=clips_shown))
         records = [record.facts() for record in self.data]
@@ -102,7 +104,8 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             now = time.time()
             replace_text(self.local, _rows([*_read_rows(self.local), _places(store, now)]))
-            replace_text(self.environment, _rows([*_read_rows(self.environment), _environment(store, clips_shown, now)]))
+            start = _environment(store, clips_shown, now) | ({} if initial is None else {"init_from": initial.facts()})
+            replace_text(self.environment, _rows([*(_read_rows(self.environment) if begun else []), start]))
             _replace_if_other(self.data_file, _rows(records))
             _replace_if_other(self.config, to_yaml(config))
 
@@ -164,6 +167,11 @@ class RunFolder:
                 start = {**start, **place, "store": {**start["store"], "path": place.get("store")}}
             starts.append(start)
         return starts
+
+    def began_at(self) -> int:
+        """Clips of the plan at which the run began: more than 0 if it began with the weights of another."""
+        first = self.starts()[:1]
+        return next((start["clips"] for start in first if "init_from" in start and type(start.get("clips")) is int), 0)
 
 
 def _read_rows(path: Path) -> list[Any]:

@@ -67,9 +67,12 @@ def parse_lines(text: str) -> list[dict[str, Any]]:
     return lines
 
 
-def seconds_trained(lines: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds that a run took from its first clip on, with all its stops and resumptions, from the speeds in its lines."""
-    seconds, before = 0.0, 0
+def seconds_trained(lines: Sequence[Mapping[str, Any]], began_at: int = 0) -> float:
+    """Seconds that a run took from its first clip on, with all its stops and resumptions, from the speeds in its lines.
+
+    `began_at` is `RunFolder.began_at`.
+    """
+    seconds, before = 0.0, began_at
     for line in lines:
         if "clips_per_second" in line:  # not an event, not an evaluation
             seconds += (line["clips"] - before) / line["clips_per_second"]
