@@ -4,7 +4,8 @@
     python studies/published_models.py asl --out FOLDER --videos ASL_GESTURES
 
 `shapes` draws its clips; `asl` learns from the 20 videos of American Sign Language words in the folder asl_gestures of
-intel-iot-devkit/sample-videos (CC BY 4.0). Interrupted, the same command goes on. Writes FOLDER/run, FOLDER/card.json and .md, for
+intel-iot-devkit/sample-videos (CC BY 4.0). They are trained in the parts that published_NAME*.yaml describe, each of which begins with the
+weights of the one before. Interrupted, the same command goes on. Writes FOLDER/run-1 and so on, FOLDER/card.json and .md, for
 shapes FOLDER/judged.json (the shares of clips that the judge by rule accepts and whose form it calls clear), and as
 FOLDER/NAME-TxHxW.* what lies in `src/growreel/pretrained/`, with the discriminator that a run needs to begin with the model.
 """
@@ -42,7 +43,7 @@ SHAPES, JUDGED = 4096, 512
 
 @dataclass(frozen=True)
 class Published:
-    """What is particular to one of the models. Its configuration is `published_<name>.yaml`.
+    """What is particular to one of the models.
 
     Attributes:
         license: terms of the weights, which depend on the clips that were learnt.
@@ -106,15 +107,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--videos", type=Path, help="folder of the videos that asl learns from")
     options = parser.parse_args()
-    name, store, run = options.name, options.out / "clips", options.out / "run"
+    name, store = options.name, options.out / "clips"
     if name == "asl" and options.videos is None:
         parser.error("asl learns from videos; give their folder with --videos")
-    config = load_config(Path(__file__).with_name(f"published_{name}.yaml"))
+    parts = [load_config(path) for path in sorted(Path(__file__).parent.glob(f"published_{name}*.yaml"))]
     if not (store / "index.json").exists():
-        write_clips(name, store, config.growth.plan().sizes[-1], options.videos)
-    result = train(store, run, config)
-    if result.signal:
-        raise SystemExit(128 + result.signal)
+        write_clips(name, store, parts[-1].growth.plan().sizes[-1], options.videos)
+    run = None
+    for number, config in enumerate(parts, 1):
+        before, run = run, options.out / f"run-{number}"
+        result = train(store, run, config, init_from=before)
+        if result.signal:
+            raise SystemExit(128 + result.signal)
+    assert run is not None
     published = licensed(load_generator(run), name, options.out)
     if name == "shapes":
         judge_shapes(load_generator(published), store, options.out)

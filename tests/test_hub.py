@@ -232,6 +232,8 @@ def test_a_model_comes_from_the_hub(server: str, repository: Path, tmp_path: Pat
     done = python("-m", "growreel", "sample", "hf://me/shapes", "--count", "2", "--out", str(out), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(out), growreel.generate(load_generator(repository / "model.safetensors"), [0, 1]))
+    done = python("-m", "growreel", "inspect", "hf://me/shapes", "--json")
+    assert json.loads(done.stdout)["license"] == "My own terms: ask", done.stderr
     done = python("-m", "growreel", "sample", "hf://me/nothing", "--out", str(out))
     assert done.returncode == 2 and "hf://me/nothing: its model.safetensors cannot be had" in done.stderr and "Traceback" not in done.stderr
     begin = "from growreel.training.initial import InitialWeights; print(*InitialWeights.read('hf://me/{}').weights)"

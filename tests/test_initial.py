@@ -20,6 +20,7 @@ from growreel.data.shapes import shape_clips
 from growreel.data.writer import write_store
 from growreel.errors import GrowreelError
 from growreel.growth import Size
+from growreel.models.facts import model_facts
 from growreel.models.files import load_generator, write_model
 from growreel.models.header import DISCRIMINATOR_FORMAT, discriminator_file, read_header
 from growreel.report import write_report
@@ -133,6 +134,7 @@ def test_a_discriminator_travels_with_its_model(finished: Path, tmp_path: Path) 
 
     written = save_discriminator(finished, model)
     assert written == discriminator_file(model) == tmp_path / "mine.discriminator.safetensors"
+    assert model_facts(load_generator(model))["discriminator"] == "mine.discriminator.safetensors"
     state = TrainingState(changed(training={"seed": 5}), CPU)
     assert "anew" not in InitialWeights.read(model).load_into(state, config)
     for name in ("discriminator", "loss"):

@@ -26,7 +26,8 @@ def inspect_parser() -> ArgumentParser:
     parser.add_argument(
         "path",
         type=Path,
-        help="folder that prepare wrote, run folder, .safetensors file, or .mp4, .webp, .gif, .png or .npy that sample wrote",
+        help="folder that prepare wrote, run folder, .safetensors file, hf://OWNER/NAME, or .mp4, .webp, .gif, .png or .npy that sample "
+        "wrote",
     )
     parser.add_argument("--sheet", type=Path | None, default=None, help="where to write the sheet; default: STORE/contact_sheet.png")
     parser.add_argument("--count", type=int, default=16, help="clips on the sheet")
@@ -40,7 +41,7 @@ def run_inspect(options: Namespace) -> int:
     """Find out what it is and print its facts. Returns the exit code."""
     path: Path = options.path
     if (path / "index.json").exists() or (
-        not path.exists() and path.suffix not in (".safetensors", *CLIP_SUFFIXES) and not _is_pretrained(path)
+        not path.exists() and path.suffix not in (".safetensors", *CLIP_SUFFIXES) and not _names_a_model(path)
     ):
         return _inspect_store(options)
     if options.verify or options.sheet is not None:
@@ -90,23 +91,23 @@ def _inspect_clips(options: Namespace) -> int:
     return 0
 
 
-def _is_pretrained(path: Path) -> bool:
+def _names_a_model(path: Path) -> bool:
     from growreel.models.files import pretrained_names
+    from growreel.models.hub import is_hub_address
 
-    return str(path) in pretrained_names()
+    return str(path) in pretrained_names() or is_hub_address(path)
 
 
 def _facts(path: Path) -> dict[str, Any]:
     from growreel.models.facts import model_facts
-    from growreel.models.files import PRETRAINED, load_generator
+    from growreel.models.files import load_generator
     from growreel.training.run_facts import is_run, run_facts
 
     if path.is_dir():
         if not is_run(path):
             raise GrowreelError(f"{path}: is neither a clip store nor a run folder; give what prepare or train wrote, or a model file")
         return run_facts(path)
-    model = load_generator(path)
-    return model_facts(path if path.exists() else PRETRAINED / f"{path}.safetensors", model)
+    return model_facts(load_generator(path))
 
 
 def _in_lines(found: dict[str, Any]) -> str:

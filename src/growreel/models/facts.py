@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from growreel.models.files import LoadedGenerator
-from growreel.models.header import read_header
+from growreel.models.header import discriminator_file, read_header
 from growreel.reading.json_tree import parse_json
 
 SHOWN = {"format", "config", "plan", "position", "fps", "license"}
 """Entries of the header that have names of their own among the facts."""
 
 
-def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
-    """Return the facts of a model that was loaded from `path`, as plain values; `header` has what else was written into the file."""
+def model_facts(model: LoadedGenerator) -> dict[str, Any]:
+    """Return the facts of a model that was loaded from a file, as plain values; `header` has what else was written into that."""
+    path = model.path
+    assert path is not None
     header = read_header(path).metadata
     generator, config = model.generator, model.config
     return {
@@ -34,6 +35,7 @@ def model_facts(path: Path, model: LoadedGenerator) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in generator.parameters()),
         "license": model.license,
         "bytes": path.stat().st_size,
+        "discriminator": beside.name if (beside := discriminator_file(path)).exists() else None,
         "header": {name: _value(text) for name, text in header.items() if name not in SHOWN},
     }
 
