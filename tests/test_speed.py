@@ -13,7 +13,7 @@ from torch import Tensor
 
 from conftest import colored
 from growreel.config import Config, from_dict
-from growreel.growth import Position
+from growreel.growth import Position, Size
 from growreel.losses import Batch, gradient_penalty
 from growreel.models.functions import Geometry, convolution, input_gradients_only, leaky_pixel_norm_, leaky_relu_
 from growreel.models.layers import EqualizedConv3d, pixel_norm
@@ -155,6 +155,21 @@ def test_bfloat16_weight_gradients_of_few_frames(
             assert weight.grad is not None
             found[dtype] = weight.grad
         assert relative_error([found[torch.bfloat16]], [found[torch.float64]]) < 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [Size(2, 2, 2), Size(2, 1, 1)])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_weight_gradients_of_few_frames_whose_ends_are_repeated(frames: int, scale: Size, dtype: torch.dtype) -> None:
+    """Where oneDNN's destroy memory with AVX-512: a padding of 3 for a kernel of 4, of which 2 or 4 frames are left."""
+    x = torch.randn(4, 16, frames, 4, 4)
+    layer = EqualizedConv3d(16, 16, up=scale, time_padding="replicate")
+    found = {}
+    for each in (torch.float64, dtype):
+        layer = layer.to(torch.promote_types(each, torch.float32))
+        y = layer(x.to(each))
+        (found[each],) = torch.autograd.grad(y, layer.weight, torch.ones_like(y))
+    assert relative_error([found[dtype]], [found[torch.float64]]) < (1e-5 if dtype == torch.float32 else 1e-2)
 
 
 @pytest.mark.parametrize("n", [1, 4])

@@ -135,11 +135,27 @@ def _breaks_in_bfloat16(x: Tensor, g: Tensor, kernel: torch.Size) -> bool:
     return any(min(sizes) < extent for *sizes, extent in zip(x.shape[2:], g.shape[2:], kernel[2:], strict=True))
 
 
+def _with_frames_that_were_cut(g: Tensor, kernel: torch.Size, geometry: Geometry) -> tuple[Tensor, Geometry]:
+    """Gradients [n, c, t, h, w] of a transposed convolution's output, with zeros for the frames that its padding cuts off beyond those
+    which keep the size, and the geometry that cuts no more than these: the same mathematics.
+
+    On a CPU with AVX-512, oneDNN's weight gradient reads and writes outside of its memory where a kernel of 4 frames is padded by 3 and
+    2 or 4 frames come out, in float32 and bfloat16 (torch 2.13, oneDNN 3.12, EPYC 9005; not with ONEDNN_MAX_CPU_ISA=AVX2).
+    """
+    frames, rows, columns = geometry.padding
+    cut = frames - (kernel[2] - geometry.stride[0]) // 2 if geometry.transposed and g.device.type == "cpu" else 0
+    if cut <= 0:
+        return g, geometry
+    nothing = g.new_zeros(()).expand(*g.shape[:2], cut, *g.shape[3:])
+    return torch.cat([nothing, g, nothing], dim=2), geometry._replace(padding=(frames - cut, rows, columns))
+
+
 class _WeightGradient(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, g: Tensor, shape: torch.Size, dtype: torch.dtype, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, g)
         ctx.geometry = geometry
+        g, geometry = _with_frames_that_were_cut(g, shape, geometry)
         product_dtype = torch.float32 if _breaks_in_bfloat16(x, g, shape) else x.dtype
         x, g = x.to(product_dtype), g.to(product_dtype)
         weight = x.new_empty(1).expand(shape)  # only its shape matters
