@@ -5,9 +5,9 @@
 
 `shapes` draws its clips; `asl` learns from the 20 videos of American Sign Language words in the folder asl_gestures of
 intel-iot-devkit/sample-videos (CC BY 4.0). They are trained in the parts that published_NAME*.yaml describe, each of which begins with the
-weights of the one before. Interrupted, the same command goes on. Writes FOLDER/run-1 and so on, FOLDER/card.json and .md, for
-shapes FOLDER/judged.json (the shares of clips that the judge by rule accepts and whose form it calls clear), and as
-FOLDER/NAME-TxHxW.* what lies in `src/growreel/pretrained/`, with the discriminator that a run needs to begin with the model.
+weights of the one before. Interrupted, the same command goes on. Writes FOLDER/run-1 and so on, and after the last part of every
+size, as FOLDER/NAME-TxHxW.*, what lies in `src/growreel/pretrained/`: the model, the discriminator that a run needs to begin with it,
+configuration, statistics and card, and for shapes the shares of clips that the judge by rule accepts and whose form it calls clear.
 """
 
 from __future__ import annotations
@@ -82,23 +82,29 @@ def judged(clips: NDArray[np.uint8]) -> dict[str, float]:
     return {**shares, "clear_form": kinds.clear_form, **kinds.forms, **kinds.colors}
 
 
-def judge_shapes(model: LoadedGenerator, store: Path, folder: Path) -> None:
-    """Judge generated and real clips, and write the shares to FOLDER/judged.json."""
+def judge_shapes(model: LoadedGenerator, store: Path, file: Path) -> None:
+    """Judge generated and real clips, and write the shares to a file."""
     with ClipStore.open(store) as opened:
         real = opened.read(range(JUDGED), model.size)
     shares = {"generated": judged(generate(model, range(JUDGED))), "real": judged(real)}
-    replace_text(folder / "judged.json", json.dumps(shares, indent=2) + "\n")
+    replace_text(file, json.dumps(shares, indent=2) + "\n")
     print(json.dumps(shares, indent=2))
 
 
-def publish(run: Path, folder: Path, name: str) -> None:
-    """Put beside the model what belongs into src/growreel/pretrained, too: its configuration, statistics, card and verdict."""
-    save_discriminator(run, folder / f"{name}.safetensors")
-    shutil.copyfile(run / "config.yaml", folder / f"{name}.yaml")
-    shutil.copyfile(run / "stats.jsonl", folder / f"{name}.stats.jsonl")
-    for file in ("card.json", "card.md", "judged.json"):
-        if (folder / file).exists():
-            (folder / f"{name}.{file}").write_text(without_folders((folder / file).read_text(encoding="utf-8")), encoding="utf-8")
+def publish(run: Path, store: Path, folder: Path, name: str) -> None:
+    """Write the model of a finished run and all that lies beside it in src/growreel/pretrained."""
+    published = licensed(load_generator(run), name, folder)
+    save_discriminator(run, published)
+    if name == "shapes":
+        judge_shapes(load_generator(published), store, published.with_suffix(".judged.json"))
+    settings = EvaluationOptions(metrics=("swd", "swd3d", "motion", "prdc", "memory"), features="pixels", clips=MODELS[name].compared)
+    card, file = evaluate(published, store, settings), published.with_suffix(".card.json")
+    card.save(file)
+    print(card.table())
+    for each in (file, file.with_suffix(".md")):
+        each.write_text(without_folders(each.read_text(encoding="utf-8")), encoding="utf-8")
+    shutil.copyfile(run / "config.yaml", published.with_suffix(".yaml"))
+    shutil.copyfile(run / "stats.jsonl", published.with_suffix(".stats.jsonl"))
 
 
 def main() -> None:
@@ -111,23 +117,17 @@ def main() -> None:
     if name == "asl" and options.videos is None:
         parser.error("asl learns from videos; give their folder with --videos")
     parts = [load_config(path) for path in sorted(Path(__file__).parent.glob(f"published_{name}*.yaml"))]
+    sizes = [config.growth.plan().sizes[-1] for config in parts]
     if not (store / "index.json").exists():
-        write_clips(name, store, parts[-1].growth.plan().sizes[-1], options.videos)
+        write_clips(name, store, sizes[-1], options.videos)
     run = None
-    for number, config in enumerate(parts, 1):
-        before, run = run, options.out / f"run-{number}"
+    for number, config in enumerate(parts):
+        before, run = run, options.out / f"run-{number + 1}"
         result = train(store, run, config, init_from=before)
         if result.signal:
             raise SystemExit(128 + result.signal)
-    assert run is not None
-    published = licensed(load_generator(run), name, options.out)
-    if name == "shapes":
-        judge_shapes(load_generator(published), store, options.out)
-    settings = EvaluationOptions(metrics=("swd", "swd3d", "motion", "prdc", "memory"), features="pixels", clips=MODELS[name].compared)
-    card = evaluate(published, store, settings)
-    card.save(options.out / "card.json")
-    print(card.table())
-    publish(run, options.out, published.stem)
+        if sizes[number] not in sizes[number + 1 :]:  # the last of its size
+            publish(run, store, options.out, name)
 
 
 if __name__ == "__main__":
