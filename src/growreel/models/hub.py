@@ -60,10 +60,11 @@ def _download(address: str | Path, name: str, *, commit: str | None) -> Path | N
             library_version=installed_version("growreel"),
         )
     except Exception as error:
-        known = huggingface_hub.try_to_load_from_cache(parts["repo"], name, revision=commit)
-        absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
-        if commit and (absent or known is huggingface_hub.file_download._CACHED_NO_EXIST):
-            return None
+        if commit:
+            absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+            known = huggingface_hub.try_to_load_from_cache(parts["repo"], name, revision=commit)  # a path, nothing, or that it is absent
+            if absent or not isinstance(known, str | None):
+                return None
         raise hub_refused(f"hf://{parts['repo']}: its {name} cannot be had", error) from error
     return Path(path)
 

@@ -170,8 +170,10 @@ class RunFolder:
 
     def began_at(self) -> int:
         """Clips of the plan at which the run began: more than 0 if it began with the weights of another."""
-        first = self.starts()[:1]
-        return next((start["clips"] for start in first if "init_from" in start and type(start.get("clips")) is int), 0)
+        match self.starts():
+            case [{"init_from": _, "clips": int(clips)}, *_]:
+                return clips
+        return 0
 
 
 def _read_rows(path: Path) -> list[Any]:
