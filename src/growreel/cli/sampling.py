@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from growreel.recipe import Recipe, Walk
     from growreel.runtime.latents import Place
 
-MODEL = "a .safetensors file, a run folder for its newest, shapes-16x32x32 or asl-16x32x32, which come with growreel, or hf://OWNER/NAME"
+MODEL = "a .safetensors file, a run folder for its newest, shapes-16x32x32, shapes-16x64x64 or asl-16x32x32, which come with growreel, or hf://OWNER/NAME"
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
