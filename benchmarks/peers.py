@@ -34,6 +34,7 @@ from torch import Tensor, nn, optim
 from growreel.data.store import ClipStore
 from growreel.growth import Size
 from growreel.runtime.durable import replace_text, replacing
+from growreel.runtime.signals import catch_signals
 
 MINIBATCH, SIZE = 8, Size(16, 64, 64)
 LATENT_SEED = 20240
@@ -163,16 +164,13 @@ class G3AN:
             yield clips.permute(0, 2, 3, 4, 1).numpy().astype(np.uint8)
 
 
-def train(peer: Peer, out: Path, seconds: float, sample_every: float, count: int) -> None:
-    """Train until the peer has had so many processor seconds of this process and of those that it was begun in."""
-    stop: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: stop.append(number))
+def train(peer: Peer, out: Path, seconds: float, sample_every: float, count: int, caught: list[signal.Signals]) -> None:
+    """Train until the peer has had so many processor seconds of this process and of those that it was begun in, or a signal is `caught`."""
     checkpoint, steps, spent, sampled = out / "checkpoint.pt", 0, 0.0, 0.0
     if checkpoint.exists():
         steps, spent, sampled = _load(peer, checkpoint)
     saved = spent
-    while spent < seconds and not stop:
+    while spent < seconds and not caught:
         began = time.process_time()
         losses = peer.step()
         steps, spent = steps + 1, spent + time.process_time() - began
@@ -182,7 +180,7 @@ def train(peer: Peer, out: Path, seconds: float, sample_every: float, count: int
         if spent // sample_every > sampled // sample_every or spent >= seconds:
             _sample(peer, out, steps, spent, count, name=f"{seconds if spent >= seconds else spent // sample_every * sample_every:.0f}")
             sampled = spent
-        if spent - saved >= SAVE_SECONDS or spent >= seconds or stop:
+        if spent - saved >= SAVE_SECONDS or spent >= seconds or caught:
             _save(peer, checkpoint, (steps, spent, sampled))
             saved = spent
 
@@ -272,7 +270,8 @@ def main() -> None:
     peer: Peer = (
         G3AN(options.source, clips, options.seed) if options.peer == "g3an" else MoCoGAN(options.source, clips, options.seed, options.noise)
     )
-    train(peer, options.out, options.seconds, options.sample_every, options.count)
+    with catch_signals() as caught:
+        train(peer, options.out, options.seconds, options.sample_every, options.count, caught)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class StageFit:
         precision: of the blocks.
         peak: bytes, the most during training.
         fade, stable: seconds per clip.
-        clips: that are shown in the fade and in the stable phase.
+        clips: that a run shows in the fade and in the stable phase; none until its plan is settled.
     """
 
     size: str
@@ -78,7 +78,7 @@ class StageFit:
     peak: int
     fade: float
     stable: float
-    clips: tuple[int, int]
+    clips: tuple[int, int] = (0, 0)
 
     @property
     def seconds(self) -> float:
@@ -274,9 +274,8 @@ def _try(config: Config, number: int, device: torch.device, limit: int) -> Stage
     if memory["had_to_shrink"] or peak > (1 - MARGIN) * limit:
         return None
     clips, share = stage.minibatch * config.training.critic_steps, stage.minibatch // distributed.world_size()
-    lengths = (stage.fade_clips, stage.stable_clips)
     portion, recompute = min(stage.microbatch or share, share), _recomputes(config, number)
-    return StageFit(str(stage.size), share, portion, recompute, config.training.precision, peak, fade / clips, stable / clips, lengths)
+    return StageFit(str(stage.size), share, portion, recompute, config.training.precision, peak, fade / clips, stable / clips)
 
 
 def _limited_workload(tree: dict[str, Any], stage: int, device: str, limit: int) -> StageWorkload:

@@ -65,7 +65,7 @@ def build_parser(arguments: Sequence[str]) -> ArgumentParser:
     )
     commands = parser.add_subcommands(dest="command")
     for name, command in COMMANDS.items():
-        child = command.parser(arguments)
+        child = command.parser(arguments if name in arguments[:1] else ())  # presets and models are read for the one that runs
         commands.add_subcommand(name, child, help=command.help)
         child.prog = f"growreel {name}"
     return parser

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from growreel.config import Config, NetworkConfig, changed_settings, idle_settings
 from growreel.data.classes import class_names
@@ -134,11 +135,15 @@ def _other_networks(before: Config, now: Config) -> str | None:
 
 def _shapes(config: Config) -> dict[str, str]:
     colors = config.network.image_channels or 3
-    config = dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=colors))
+    modules = empty_modules(dataclasses.replace(config, network=dataclasses.replace(config.network, image_channels=colors)))
+    return {f"{part} {key}": "x".join(map(str, v.shape)) for part, module in modules.items() for key, v in module.state_dict().items()}
+
+
+def empty_modules(config: Config) -> dict[str, nn.Module]:
+    """`generator`, `discriminator` and `loss` of a configuration, its colours known, without values: on the device `meta`."""
     with torch.device("meta"):
-        modules = {
+        return {
             "generator": build_generator(config),
             "discriminator": build_discriminator(config),
             "loss": build_loss(config.loss, config.network.feature_dim, len(config.network.classes)),
         }
-    return {f"{part} {key}": "x".join(map(str, v.shape)) for part, module in modules.items() for key, v in module.state_dict().items()}

@@ -21,14 +21,13 @@ from growreel.data.record import DataRecord
 from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
-from growreel.losses import build_loss
-from growreel.models import build_discriminator
 from growreel.models.files import LoadedGenerator, load_generator, write_model
 from growreel.models.header import DISCRIMINATOR_FORMAT, discriminator_file, read_header
 from growreel.models.hub import download_discriminator, is_hub_address
 from growreel.reading.folders import last_part
 from growreel.reading.words import plain
 from growreel.training.checkpoint import DamagedCheckpoint, load_checkpoint
+from growreel.training.compatibility import empty_modules
 from growreel.training.saved_state import check_weights
 from growreel.training.state import TrainingState
 
@@ -217,7 +216,8 @@ def _in_checkpoint(path: Path, model: LoadedGenerator) -> Weights:
     expected = {**_expected(model.config), "ema": averaged}
     try:
         checkpoint = load_checkpoint(folder)
-        if checkpoint.made.get(f"models/{path.name}", file_checksum(path)) != file_checksum(path):
+        made = checkpoint.made.get(f"models/{path.name}")
+        if made is not None and made != file_checksum(path):
             return {}
         for name, modules in expected.items():
             check_weights(name, checkpoint.state.get(name), modules)
@@ -231,14 +231,10 @@ def _in_checkpoint(path: Path, model: LoadedGenerator) -> Weights:
 def _expected(config: Config) -> Weights:
     """State dicts as a discriminator and a loss's head of this configuration have them, without values."""
     try:
-        with torch.device("meta"):
-            modules = {
-                "discriminator": build_discriminator(config),
-                "loss": build_loss(config.loss, config.network.feature_dim, len(config.network.classes)),
-            }
+        modules = empty_modules(config)
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
         raise GrowreelError(f"--init-from: the model's configuration describes no discriminator ({plain(error)})") from error
-    return {name: module.to(_dtype(config)).state_dict() for name, module in modules.items()}
+    return {name: modules[name].to(_dtype(config)).state_dict() for name in ("discriminator", "loss")}
 
 
 def _dtype(config: Config) -> torch.dtype:
