@@ -72,12 +72,13 @@ def tiny_config(**training: Any) -> Config:
 
 
 def with_other_networks(config: Config) -> Config:
-    """The same run with networks that are not the paper's: a modulated generator whose colours are bounded, a discriminator that is told of
-    every channel's deviation and normalises its own, and frames that are repeated at both ends.
+    """The same run with networks that are not the paper's: a modulated generator with curved planes and bounded colours, a
+    discriminator that is told of every channel's deviation and normalises its own, and frames that are repeated at both ends.
     """
     network = dataclasses.replace(
         config.network,
         generator="modulated",
+        planes="curved",
         output="tanh",
         minibatch_stddev="channels",
         discriminator_norm="instance",

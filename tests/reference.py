@@ -173,7 +173,8 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
     """Clip by clip: a kernel whose input channels are weighed by 1 + A style, and which is divided by its own norm per output channel.
 
     The bias is divided with it; gain sqrt(2). Then a plane per output channel is added: slopes B style times frame, row and column, at the
-    middle of every voxel, with the edges of the clip at -1 and 1. x [n,c,t,h,w] is first scaled up, and its ends may be held; styles [n,d].
+    middle of every voxel, with the edges of the clip at -1 and 1; of five slopes the fourth times (3 frame^2 - 1) / 2, the fifth as it is.
+    x [n,c,t,h,w] is first scaled up, and its ends may be held; styles [n,d].
     """
     x = upsample_nearest(x, factors)
     weight, bias = _array(state, f"{name}.conv.weight"), _array(state, f"{name}.conv.bias")
@@ -182,7 +183,8 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
     y = np.zeros((len(x), len(bias), *x.shape[2:]))
     for i, style in enumerate(styles):
         scale = 1 + _array(state, f"{name}.scale.weight") @ style / math.sqrt(d) + _array(state, f"{name}.scale.bias")
-        slopes = (_array(state, f"{name}.slopes.weight") @ style * 0.5 / math.sqrt(d) + _array(state, f"{name}.slopes.bias")).reshape(3, -1)
+        slopes = _array(state, f"{name}.slopes.weight") @ style * 0.5 / math.sqrt(d) + _array(state, f"{name}.slopes.bias")
+        slopes = slopes.reshape(-1, len(bias))
         kernel = weight * scale[None, :, None, None, None]
         convolved = conv3d(x[i : i + 1], kernel, held)[0]
         for o in range(len(bias)):
@@ -190,6 +192,9 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
             for axis, extent in enumerate(x.shape[2:]):
                 middles = -1 + (np.arange(extent) + 0.5) * 2 / extent
                 y[i, o] += slopes[axis, o] * np.moveaxis(np.broadcast_to(middles, (*np.delete(x.shape[2:], axis), extent)), -1, axis)
+            if len(slopes) == 5:
+                frames = -1 + (np.arange(x.shape[2]) + 0.5) * 2 / x.shape[2]
+                y[i, o] += (slopes[3, o] * (3 * frames**2 - 1) / 2 + slopes[4, o])[:, None, None]
     return y
 
 

@@ -216,6 +216,7 @@ def test_bad_input_names_what_is_wrong(shapes_store: Path, tmp_path: Path, capsy
         (["--preset", "best", "--target", "16x32x32", "--growth.stable_clips", "7"], "--growth.stable_clips 7: has no effect"),
         (["--stages", "4x4x4,8x8x8", "--growth.order", "joint"], "--growth.order joint: has no effect"),
         (["--loss.san.gradient_weight", "3"], r"--loss.san.gradient_weight 3.0: has no effect: the loss is swgan \(--loss.name\)"),
+        (["--network.planes", "curved"], r"--network.planes curved: has no effect: the generator is plain \(--network.generator\)"),
         (["--training.eval_clips", "9"], "--training.eval_clips 9: has no effect: nothing is evaluated"),
         (["--training.ema_decay", "0.9", "--training.ema_rampup", "0.5"], "--training.ema_rampup 0.5: has no effect"),
         (["--training.ema_decay", "0.9", "--training.ema_halflife_clips", "500"], "leave one out"),

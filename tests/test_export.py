@@ -14,7 +14,7 @@ import torch
 
 from conftest import tiny_config
 from growreel.cli.main import main
-from growreel.config.schema import GeneratorKind, NetworkConfig, OutputKind, Resampling, TimePadding
+from growreel.config.schema import GeneratorKind, NetworkConfig, OutputKind, PlanesKind, Resampling, TimePadding
 from growreel.errors import GrowreelError
 from growreel.export import export
 from growreel.export import files as files_module
@@ -38,12 +38,12 @@ def run(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["plain", "modulated"])
+@pytest.mark.parametrize(("kind", "planes"), [("plain", "linear"), ("modulated", "linear"), ("modulated", "curved")])
 @pytest.mark.parametrize("resampling", ["box", "smooth"])
 @pytest.mark.parametrize("time_padding", ["zeros", "replicate"])
 @pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0)])
 def test_the_plain_generator_is_the_generator(
-    stage: int, alpha: float, time_padding: TimePadding, resampling: Resampling, kind: GeneratorKind
+    stage: int, alpha: float, time_padding: TimePadding, resampling: Resampling, kind: GeneratorKind, planes: PlanesKind
 ) -> None:
     config = tiny_config()
     output: OutputKind = "tanh" if kind == "modulated" else "linear"
@@ -54,6 +54,7 @@ def test_the_plain_generator_is_the_generator(
         image_channels=3,
         resampling=resampling,
         generator=kind,
+        planes=planes,
         output=output,
         time_padding=time_padding,
     )

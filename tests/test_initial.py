@@ -209,9 +209,19 @@ def test_weights_of_float64_stay_what_they_are(shapes_store: Path, tmp_path: Pat
     )
 
 
+def test_stages_that_follow_may_have_other_widths(finished: Path) -> None:
+    """Four channels up to 8x8 either way; at 16x16 two where the model planned four."""
+    config = changed(growth={"stages": ["2x4x4", "4x8x8", "8x16x16"]}, network={"base_channels": 16}, training={"seed": 5})
+    state, theirs = TrainingState(config, CPU), saved(finished)
+    InitialWeights.read(finished).load_into(state, config)
+    assert state.generator.state_dict()["to_rgb.8x16x16.weight"].shape[1] == 2
+    assert all(torch.equal(tensor, theirs["ema"][key]) for key, tensor in state.generator.state_dict().items() if "8x16x16" not in key)
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
+        (changed(network={"base_channels": 8}), r"its --network\.base_channels is 1024, the run's 8"),
         (changed(network={"max_channels": 8}), r"its --network\.max_channels is 4, the run's 8"),
         (changed(growth={"stages": ["4x4x4", "4x8x8"]}), "has grown through 2x4x4 4x8x8, and the plan is 4x4x4 4x8x8"),
         (changed(growth={"stages": [{"size": "2x4x4"}, {"size": "4x8x8", "stable_clips": 0}]}), "nothing is left to train"),

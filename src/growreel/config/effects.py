@@ -24,6 +24,8 @@ def idle_settings(config: Config) -> dict[str, str]:
     if loss.swgan.feature_penalty == "none":
         for name in ("feature_weight", "feature_target"):
             idle[f"loss.swgan.{name}"] = "there is no second penalty (--loss.swgan.feature_penalty none)"
+    if config.network.generator != "modulated":
+        idle["network.planes"] = f"the generator is {config.network.generator} (--network.generator)"
     if training.ema_decay is not None:
         idle["training.ema_rampup"] = f"the average moves by --training.ema_decay {training.ema_decay:g} in every step"
     if training.eval_interval is None:

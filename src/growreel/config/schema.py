@@ -18,6 +18,7 @@ OutputKind = Literal["linear", "tanh"]
 MinibatchStddev = Literal["mean", "channels"]
 Normalization = Literal["none", "instance"]
 TimePadding = Literal["zeros", "replicate"]
+PlanesKind = Literal["linear", "curved"]
 EMA_HALFLIFE_CLIPS = 10_000.0
 
 
@@ -40,6 +41,9 @@ class NetworkConfig:
     that grows (StyleGAN), which leaves no grid and costs more."""
     generator: GeneratorKind = "plain"
     """`plain`: the paper's; `modulated`: the latent weighs the channels of every convolution (StyleGAN2), and tells it where things are."""
+    planes: PlanesKind = "linear"
+    """What a `modulated` generator's latent adds to every channel of a convolution's output: `linear`, a function of frame, row and column
+    that is linear in each; `curved`, also an offset and the square of the frame, for things that move on curved paths (docs/log.md)."""
     output: OutputKind = "linear"
     """What makes colours of the generator's last features: `linear`, one weight each (the paper); `tanh` bounds that, so that flat colours
     and sharp edges are learnt sooner."""

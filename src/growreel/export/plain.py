@@ -79,15 +79,15 @@ class PlainModulatedLayer(nn.Module):
         self.register_buffer("power", layer.power())
         for name, value in zip(("slopes_weight", "slopes_bias"), _finished(layer.slopes), strict=True):
             self.register_buffer(name, value)
-        self.register_buffer("places", coordinates(*size, like=weight))
+        self.register_buffer("places", coordinates(size, layer.planes, like=weight))
         self.size = size
 
     def forward(self, x_NCTHW: Tensor, style: Tensor) -> Tensor:
         scale = F.linear(style, self.scale_weight, self.scale_bias)
         y = self.layer(x_NCTHW * per_channel(scale)) * per_channel(demodulation(scale, self.power))
         slopes = F.linear(style, self.slopes_weight, self.slopes_bias)
-        planes = (self.places @ slopes.reshape(-1, 3, slopes.shape[1] // 3)).transpose(1, 2)
-        result: Tensor = y + planes.reshape(-1, slopes.shape[1] // 3, *self.size)
+        planes = (self.places @ slopes.reshape(-1, self.places.shape[1], y.shape[1])).transpose(1, 2)
+        result: Tensor = y + planes.reshape(-1, y.shape[1], *self.size)
         return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from growreel.config import Config
 from growreel.errors import GrowreelError
 from growreel.models.discriminator import Discriminator
@@ -15,7 +17,7 @@ def build_generator(config: Config) -> Generator:
     """A generator with fresh weights; `network.image_channels` must be resolved (1 or 3), and of a conditional one `network.classes`."""
     network = config.network
     assert network.image_channels is not None
-    kind = ModulatedGenerator if network.generator == "modulated" else Generator
+    kind = partial(ModulatedGenerator, planes=network.planes) if network.generator == "modulated" else Generator
     return kind(
         config.growth.plan(),
         base_channels=network.base_channels,

@@ -22,6 +22,7 @@ from growreel.data.store import ClipStore, file_checksum
 from growreel.errors import GrowreelError
 from growreel.growth import GrowthPlan, Position, Size
 from growreel.models.files import LoadedGenerator, load_generator, write_model
+from growreel.models.generator import stage_channels
 from growreel.models.header import DISCRIMINATOR_FORMAT, discriminator_file, read_header
 from growreel.models.hub import download_discriminator, is_hub_address
 from growreel.reading.folders import last_part
@@ -156,13 +157,20 @@ class InitialWeights:
         return said + ("" if terms == "unstated" else f"; its licence, {terms}, holds for what comes of it, too")
 
     def _check_networks(self, network: NetworkConfig) -> None:
-        for field in dataclasses.fields(NetworkConfig):
-            their, our = (getattr(each, field.name) for each in (self.model.config.network, network))
+        """Widths need be the same at the sizes that the model has reached; those that follow may be wider or narrower than it planned."""
+        old = self.model.config.network
+        alike = {"base_channels", "max_channels"} if self._widths(old) == self._widths(network) else set()
+        for name in (field.name for field in dataclasses.fields(NetworkConfig) if field.name not in alike):
+            their, our = getattr(old, name), getattr(network, name)
             if their != our:
                 raise GrowreelError(
-                    f"--init-from {self.source}: its --network.{field.name} is {plain(str(their))}, the run's {plain(str(our))}; networks "
+                    f"--init-from {self.source}: its --network.{name} is {plain(str(their))}, the run's {plain(str(our))}; networks "
                     "must be the same: leave --preset, --config and that flag out, and give a store with the same colours and labels"
                 )
+
+    def _widths(self, network: NetworkConfig) -> list[int]:
+        reached = self.model.generator.plan.sizes[: self.position.stage + 1]
+        return [stage_channels(size, network.base_channels, network.max_channels) for size in reached]
 
 
 def save_discriminator(source: str | Path, copy: Path) -> Path | None:
