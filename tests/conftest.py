@@ -73,7 +73,8 @@ def tiny_config(**training: Any) -> Config:
 
 def with_other_networks(config: Config) -> Config:
     """The same run with networks that are not the paper's: a modulated generator with curved planes and bounded colours, a
-    discriminator that is told of every channel's deviation and normalises its own, and frames that are repeated at both ends.
+    discriminator that is told of every channel's deviation and normalises its own, frames that are repeated at both ends, and
+    stages that add to one another.
     """
     network = dataclasses.replace(
         config.network,
@@ -82,6 +83,7 @@ def with_other_networks(config: Config) -> Config:
         output="tanh",
         minibatch_stddev="channels",
         discriminator_norm="instance",
+        skips=True,
         time_padding="replicate",
     )
     return dataclasses.replace(config, network=network)

@@ -199,10 +199,11 @@ def modulated_conv(state: State, name: str, x: Array, styles: Array, factors: Fa
 
 
 def modulated_generator(
-    state: State, sizes: Sizes, stage: int, alpha: float, latents: Array, bound: float = 0, held: bool = False
+    state: State, sizes: Sizes, stage: int, alpha: float, latents: Array, bound: float = 0, held: bool = False, skips: bool = False
 ) -> Array:
     """As `generator`, with styles from two dense layers kept ten times too large, modulated convolutions, and no pixel norm. Colours are
-    as they come, or with a `bound` that times their tanh; the ends of time are `held`, or zeros.
+    as they come, or with a `bound` that times their tanh; the ends of time are `held`, or zeros. With `skips` colours are
+    summed, before they are bounded, over the stages: those of the smaller ones scaled up, those of the newest weighed by alpha.
     """
     d = latents.shape[1]
     latents = pixel_norm(latents)
@@ -214,11 +215,18 @@ def modulated_generator(
     x = (latents @ (weight * (math.sqrt(2) / 4 / math.sqrt(d))).T).reshape(len(latents), len(bias), *sizes[0])
     x = leaky_relu(x + bias[None, :, None, None, None])
     x = leaky_relu(modulated_conv(state, "first", x, styles, held=held))
-    old = x
+    old, every = x, [x]
     for i in range(1, stage + 1):
         old, block = x, f"blocks.{_name(sizes[i])}"
         x = leaky_relu(modulated_conv(state, f"{block}.conv0", x, styles, _factors(sizes[i - 1], sizes[i]), held))
         x = leaky_relu(modulated_conv(state, f"{block}.conv1", x, styles, held=held))
+        every.append(x)
+    if skips:
+        summed = np.zeros(())
+        for i, features in enumerate(every):
+            colors = _conv(state, f"to_rgb.{_name(sizes[i])}", features, gain=1.0) * (alpha if 0 < i == stage else 1)
+            summed = summed + upsample_nearest(colors, _factors(sizes[i], sizes[stage]))
+        return bound * np.tanh(summed) if bound else summed
 
     def to_rgb(size: Sequence[int], features: Array) -> Array:
         rgb = _conv(state, f"to_rgb.{_name(size)}", features, gain=1.0)
@@ -231,12 +239,15 @@ def modulated_generator(
     return lerp(upsample_nearest(faded_out, _factors(sizes[stage - 1], sizes[stage])), clips, alpha)
 
 
-def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: Array, group: int = 4, other: bool = False) -> Array:
+def discriminator(
+    state: State, sizes: Sizes, stage: int, alpha: float, clips: Array, group: int = 4, other: bool = False, skips: bool = False
+) -> Array:
     """E(x), the newest block weighted by alpha. clips [n, colors, t, h, w] at `sizes[stage]` -> features [n, d].
 
     x = lrelu(from_rgb(clip)); per block lrelu(pool(conv1(lrelu(conv0(x))))), after the newest block
     x = lerp(lrelu(from_rgb_old(pool(clip))), x, alpha); then stddev map, lrelu(last), lrelu(dense). No scalar head. `other`: a map for each
     channel, every lrelu of a block is that of (x - mean) / sqrt(variance + 1e-5), both of a channel of a clip, and the ends are held.
+    With `skips`, x = lrelu(from_rgb(pooled clip)) + x at every smaller size, where the newest block's x counts alpha times.
     """
 
     def conv(name: str, x: Array) -> Array:
@@ -248,9 +259,12 @@ def discriminator(state: State, sizes: Sizes, stage: int, alpha: float, clips: A
         block, factors = f"blocks.{_name(sizes[i])}", _factors(sizes[i - 1], sizes[i])
         x = leaky_relu(norm(conv(f"{block}.conv0", x)))
         x = leaky_relu(norm(average_pool(conv(f"{block}.conv1", x), factors)))
-        if i == stage:
-            old = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[i - 1])}", average_pool(clips, factors)))
-            x = lerp(old, x, alpha)
+        clips = average_pool(clips, factors)
+        seen = leaky_relu(_conv(state, f"from_rgb.{_name(sizes[i - 1])}", clips))
+        if skips:
+            x = seen + x * (alpha if i == stage else 1)
+        elif i == stage:
+            x = lerp(seen, x, alpha)
     x = leaky_relu(conv("last", minibatch_stddev(x, group, per_channel=other)))
     weight, bias = _array(state, "dense.weight"), _array(state, "dense.bias")
     scale = math.sqrt(2.0) / math.sqrt(weight.shape[1])

@@ -38,12 +38,13 @@ def run(shapes_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("skips", [False, True])
 @pytest.mark.parametrize(("kind", "planes"), [("plain", "linear"), ("modulated", "linear"), ("modulated", "curved")])
 @pytest.mark.parametrize("resampling", ["box", "smooth"])
 @pytest.mark.parametrize("time_padding", ["zeros", "replicate"])
 @pytest.mark.parametrize(("stage", "alpha"), [(0, 1.0), (1, 0.3), (1, 1.0)])
 def test_the_plain_generator_is_the_generator(
-    stage: int, alpha: float, time_padding: TimePadding, resampling: Resampling, kind: GeneratorKind, planes: PlanesKind
+    stage: int, alpha: float, time_padding: TimePadding, resampling: Resampling, kind: GeneratorKind, planes: PlanesKind, skips: bool
 ) -> None:
     config = tiny_config()
     output: OutputKind = "tanh" if kind == "modulated" else "linear"
@@ -55,6 +56,7 @@ def test_the_plain_generator_is_the_generator(
         resampling=resampling,
         generator=kind,
         planes=planes,
+        skips=skips,
         output=output,
         time_padding=time_padding,
     )

@@ -28,7 +28,7 @@ LADDER = ("2x3x4", "4x3x4", "4x6x8", "8x12x8")  # time, then space, then time an
 
 def networks(resampling: Resampling = "box", colors: int = 3, kind: str = "paper") -> tuple[Generator, Discriminator]:
     """Of the paper's kind, or `other`: modulated with bounded colours, and told of every channel's deviation, its own normalised; both
-    with frames repeated at the ends. `curved`: the same with planes that bend.
+    with frames repeated at the ends. `curved`: the same with planes that bend. `skips`: the same, and stages that add to one another.
     """
     torch.manual_seed(0)
     plan = make_plan(*LADDER)
@@ -36,8 +36,8 @@ def networks(resampling: Resampling = "box", colors: int = 3, kind: str = "paper
     if kind == "paper":
         generator, discriminator = Generator(plan, latent_dim=5, **shared), Discriminator(plan, feature_dim=7, **shared)
     else:
-        shared["time_padding"] = "replicate"
-        generator = ModulatedGenerator(plan, latent_dim=5, output="tanh", planes="curved" if kind == "curved" else "linear", **shared)
+        shared |= {"time_padding": "replicate", "skips": kind == "skips"}
+        generator = ModulatedGenerator(plan, latent_dim=5, output="tanh", planes="linear" if kind == "other" else "curved", **shared)
         discriminator = Discriminator(plan, feature_dim=7, **shared, stddev="channels", normalization="instance")
     for module in (generator, discriminator):
         for name, parameter in module.named_parameters():
@@ -52,7 +52,7 @@ def arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("stage", range(len(LADDER)))
-@pytest.mark.parametrize(("kind", "colors"), [("paper", 1), ("paper", 3), ("other", 3), ("curved", 3)])
+@pytest.mark.parametrize(("kind", "colors"), [("paper", 1), ("paper", 3), ("other", 3), ("curved", 3), ("skips", 3)])
 def test_networks_equal_the_reference(stage: int, alpha: float, kind: str, colors: int) -> None:
     generator, discriminator = networks(colors=colors, kind=kind)
     sizes = generator.plan.sizes
@@ -60,13 +60,16 @@ def test_networks_equal_the_reference(stage: int, alpha: float, kind: str, color
     clips = torch.randn(4, colors, *sizes[stage], dtype=torch.float64)
     with torch.no_grad():
         ours_g, ours_d = generator(latents, stage, alpha).numpy(), discriminator(clips, stage, alpha).numpy()
-    reference_g = reference.generator if kind == "paper" else partial(reference.modulated_generator, bound=1.1, held=True)
+    skips = kind == "skips"
+    reference_g = reference.generator if kind == "paper" else partial(reference.modulated_generator, bound=1.1, held=True, skips=skips)
     np.testing.assert_allclose(ours_g, reference_g(arrays(generator), sizes, stage, alpha, latents.numpy()), rtol=1e-10, atol=1e-12)
-    expected = reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy(), other=kind != "paper")
+    expected = reference.discriminator(arrays(discriminator), sizes, stage, alpha, clips.numpy(), other=kind != "paper", skips=skips)
     np.testing.assert_allclose(ours_d, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("resampling", "kind"), [("box", "paper"), ("smooth", "paper"), ("box", "other"), ("smooth", "other")])
+@pytest.mark.parametrize(
+    ("resampling", "kind"), [("box", "paper"), ("smooth", "paper"), ("box", "other"), ("smooth", "other"), ("box", "skips")]
+)
 @pytest.mark.parametrize("stage", range(1, len(LADDER)))
 def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int, resampling: Resampling, kind: str) -> None:
     generator, discriminator = networks(resampling, kind=kind)
@@ -78,6 +81,8 @@ def test_alpha_0_is_the_previous_stage_and_1_the_new_one(stage: int, resampling:
         new, old, half = network(inputs, stage, 1.0), network(inputs, stage, 0.0), network(inputs, stage, 0.5)
         assert not torch.allclose(new, old)
         assert not torch.allclose(half, new) and not torch.allclose(half, old)
+    if kind == "skips":
+        return
     # With alpha 1 the old to-RGB and from-RGB take no part.
     before = generator(latents, stage, 1.0), discriminator(clips, stage, 1.0)
     with torch.no_grad():

@@ -50,6 +50,9 @@ class NetworkConfig:
     minibatch_stddev: MinibatchStddev = "mean"
     """What the discriminator is told of how the clips of a group differ: one number, the mean over all channels (ProGAN, the paper), or
     one for each of the `channels`, by which it sees at once that, say, all have one colour."""
+    skips: bool = False
+    """Whether a stage adds to those before it: its colours to theirs, and what the discriminator sees of the clip to what it sees at every
+    smaller size (StyleGAN2's skips). Without, a stage takes the place of the one before once its fade is over (the paper)."""
     discriminator_norm: Normalization = "none"
     """What the discriminator's blocks do between convolution and leaky ReLU: `none`, nothing (the paper); `instance` gives every channel of
     every clip mean 0 and deviation 1, by which small differences of form are seen sooner, and costs time (docs/log.md)."""

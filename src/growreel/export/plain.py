@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from growreel.config.schema import Resampling
 from growreel.growth import Position, Size
 from growreel.models.functions import LEAKY_SLOPE, Geometry
-from growreel.models.generator import Generator, ToRGB, bounded
+from growreel.models.generator import Generator, bounded
 from growreel.models.layers import EqualizedConv3d, EqualizedLinear, pixel_norm, upsample, with_edge_frames
 from growreel.models.modulated import ModulatedConv3d, ModulatedGenerator, coordinates, demodulation, per_channel
 
@@ -46,18 +46,6 @@ class PlainLayer(nn.Module):
             x_NCTHW = with_edge_frames(x_NCTHW, self.edge_frames)
         convolve = F.conv_transpose3d if self.geometry.transposed else F.conv3d
         return convolve(x_NCTHW, self.kernel, self.bias, stride=self.geometry.stride, padding=self.geometry.padding)
-
-
-class PlainToRGB(PlainLayer):
-    """A `ToRGB`."""
-
-    def __init__(self, layer: nn.Module, resampling: Resampling) -> None:
-        super().__init__(layer, resampling)
-        assert isinstance(layer, ToRGB)
-        self.output = layer.output
-
-    def forward(self, x_NCTHW: Tensor) -> Tensor:
-        return bounded(super().forward(x_NCTHW), self.output)
 
 
 class PlainModulatedLayer(nn.Module):
@@ -115,11 +103,11 @@ class PlainGenerator(nn.Module):
         for size in sizes[1:]:
             block = generator.blocks[str(size)]
             self.layers.extend(_plain(layer, resampling, size) for layer in block.children())
-        self.to_rgb = PlainToRGB(generator.to_rgb[str(sizes[-1])], resampling)
-        self.old_rgb, self.scale = None, None
-        if position.stage > 0 and position.alpha < 1:
-            self.old_rgb = PlainToRGB(generator.to_rgb[str(sizes[-2])], resampling)
-            self.scale = generator.plan.scale(position.stage)
+        self.skips, self.output = generator.skips, generator.output
+        # The stages whose colours are seen: with skips all, otherwise the last, and in a fade the one before it.
+        self.seen = 0 if self.skips else max(0, position.stage - (position.alpha < 1))
+        self.to_rgb = nn.ModuleList(PlainLayer(generator.to_rgb[str(size)], resampling) for size in sizes[self.seen :])
+        self.scales = [generator.plan.scale(i) for i in range(self.seen + 1, position.stage + 1)]
 
     def forward(self, latents: Tensor, truncation: Tensor, classes: Tensor | None = None) -> Tensor:
         """Clips [n, c, t, h, w] in -1 to 1 of latents [n, d], standard normal; truncation [1], and of a conditional generator classes [n],
@@ -135,15 +123,22 @@ class PlainGenerator(nn.Module):
         styles = (style,) if len(self.mapping) else ()
         x = self.dense(latents)
         x = self._activate(x.reshape(-1, x.shape[1] // self.first_size.voxels, *self.first_size))
-        previous = x
+        colors: list[Tensor] = []
         for number, layer in enumerate(self.layers):
-            if number == len(self.layers) - 2:
-                previous = x
             x = self._activate(layer(x, *styles))
-        rgb: Tensor = self.to_rgb(x)
-        if self.old_rgb is not None and self.scale is not None:
-            rgb = torch.lerp(upsample(self.old_rgb(previous), self.scale, self.resampling), rgb, self.alpha)
-        return rgb.clamp(-1, 1)
+            if number % 2 == 0 and number // 2 >= self.seen:  # the last layer of a stage
+                colors.append(self.to_rgb[len(colors)](x))
+        return self._together(colors).clamp(-1, 1)
+
+    def _together(self, colors: list[Tensor]) -> Tensor:
+        """One clip of the colours of all stages that are seen, the smallest first."""
+        if not self.skips:
+            colors = [bounded(each, self.output) for each in colors]
+        rgb = colors[0]
+        for k, (new, scale) in enumerate(zip(colors[1:], self.scales, strict=True), start=2):
+            rgb, alpha = upsample(rgb, scale, self.resampling), self.alpha if k == len(colors) else 1.0
+            rgb = rgb + alpha * new if self.skips else torch.lerp(rgb, new, alpha)
+        return bounded(rgb, self.output) if self.skips else rgb
 
     def _activate(self, x_NCTHW: Tensor) -> Tensor:
         """Leaky ReLU, and pixel norm where no modulation takes its place."""

@@ -26,6 +26,7 @@ def build_generator(config: Config) -> Generator:
         image_channels=network.image_channels,
         resampling=network.resampling,
         output=network.output,
+        skips=network.skips,
         time_padding=network.time_padding,
         classes=len(network.classes),
     )
@@ -51,6 +52,7 @@ def build_discriminator(config: Config) -> Discriminator:
         image_channels=network.image_channels,
         resampling=network.resampling,
         stddev=network.minibatch_stddev,
+        skips=network.skips,
         normalization=network.discriminator_norm,
         time_padding=network.time_padding,
     )

@@ -9,7 +9,7 @@ from growreel.config.schema import MinibatchStddev, Normalization, Resampling, T
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_relu, leaky_relu_
 from growreel.models.generator import stage_channels
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, downsample, instance_norm, minibatch_stddev
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, add, blend, downsample, instance_norm, minibatch_stddev
 from growreel.models.recompute import run_block
 
 
@@ -42,6 +42,9 @@ class DiscriminatorBlock(nn.Module):
 class Discriminator(nn.Module):
     """Every block exists from the start, so state-dict keys never change; only those of the active stages run.
 
+    With `skips` every block's output is added to what is seen of the clip at that size, so that a new stage adds to what the smaller ones
+    have learnt to see (input skips: Karras et al. 2020, arXiv 1912.04958, section 4.1). Without, only the largest size is looked at.
+
     Attributes:
         recompute_voxels: blocks whose clips have at least so many voxels t * h * w are computed again in the backward pass; None for none.
     """
@@ -56,11 +59,12 @@ class Discriminator(nn.Module):
         image_channels: int,
         resampling: Resampling = "box",
         stddev: MinibatchStddev = "mean",
+        skips: bool = False,
         normalization: Normalization = "none",
         time_padding: TimePadding = "zeros",
     ) -> None:
         super().__init__()
-        self.plan, self.feature_dim, self.stddev = plan, feature_dim, stddev
+        self.plan, self.feature_dim, self.stddev, self.skips = plan, feature_dim, stddev, skips
         self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
@@ -94,9 +98,11 @@ class Discriminator(nn.Module):
         x = leaky_relu(self.from_rgb[sizes[stage]](clips_NCTHW), product_dtype)
         for i in range(stage, 0, -1):
             x = run_block(self.blocks[sizes[i]], x, product_dtype, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
-            if i == stage and (isinstance(alpha, Tensor) or alpha < 1):
-                old = leaky_relu(self.from_rgb[sizes[i - 1]](downsample(clips_NCTHW, self.plan.scale(i))), product_dtype)
-                x = blend(old, x, alpha)
+            weight = alpha if i == stage else 1.0
+            if self.skips or isinstance(weight, Tensor) or weight < 1:
+                clips_NCTHW = downsample(clips_NCTHW, self.plan.scale(i))
+                old = leaky_relu(self.from_rgb[sizes[i - 1]](clips_NCTHW), product_dtype)
+                x = (add if self.skips else blend)(old, x, weight)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         x = leaky_relu_(self.last(minibatch_stddev(x, parts=parts, per_channel=self.stddev == "channels"), product_dtype))
         features: Tensor = leaky_relu_(self.dense(x.flatten(1)))

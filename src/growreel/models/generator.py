@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from growreel.config.schema import OutputKind, Resampling, TimePadding
 from growreel.growth import GrowthPlan, Size
 from growreel.models.functions import leaky_pixel_norm_
-from growreel.models.layers import EqualizedConv3d, EqualizedLinear, blend, pixel_norm, upsample
+from growreel.models.layers import EqualizedConv3d, EqualizedLinear, add, blend, pixel_norm, upsample
 from growreel.models.recompute import run_block
 
 OUTPUT_BOUND = 1.1
@@ -39,14 +39,18 @@ class GeneratorBlock(nn.Module):
 
 
 class ToRGB(EqualizedConv3d):
-    """The features of a voxel to its colours, [n, c_in, t, h, w] -> [n, c, t, h, w]: as they come, or bounded."""
+    """The features of a voxel to its colours, [n, c_in, t, h, w] -> [n, c, t, h, w]: as they come, or bounded. Those that are still to be
+    added to others are `unbounded`."""
 
     def __init__(self, in_channels: int, image_channels: int, output: OutputKind) -> None:
         super().__init__(in_channels, image_channels, kernel_size=1, gain=1)
         self.output = output
 
     def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
-        return bounded(super().forward(x_NCTHW, product_dtype), self.output)
+        return bounded(self.unbounded(x_NCTHW, product_dtype), self.output)
+
+    def unbounded(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
+        return super().forward(x_NCTHW, product_dtype)
 
 
 def bounded(rgb: Tensor, output: OutputKind) -> Tensor:
@@ -56,6 +60,9 @@ def bounded(rgb: Tensor, output: OutputKind) -> Tensor:
 
 class Generator(nn.Module):
     """Every block exists from the start, so state-dict keys never change; only those of the active stages run.
+
+    With `skips` a clip is the sum of what every stage makes of its features, each scaled up to the next; a new stage adds to what there is
+    and takes nothing away (output skips: Karras et al. 2020, arXiv 1912.04958, section 4.1). Without, only the newest stage makes colours.
 
     Attributes:
         recompute_voxels: as in the discriminator.
@@ -71,12 +78,13 @@ class Generator(nn.Module):
         image_channels: int,
         resampling: Resampling = "box",
         output: OutputKind = "linear",
+        skips: bool = False,
         time_padding: TimePadding = "zeros",
         classes: int = 0,
     ) -> None:
         super().__init__()
         self.plan, self.latent_dim, self.classes = plan, latent_dim, classes
-        self.resampling, self.time_padding = resampling, time_padding
+        self.resampling, self.output, self.skips, self.time_padding = resampling, output, skips, time_padding
         self.recompute_voxels: int | None = None
         sizes = plan.sizes
         widths = [stage_channels(size, base_channels, max_channels) for size in sizes]
@@ -102,6 +110,11 @@ class Generator(nn.Module):
             return latents
         assert classes is not None, "a conditional generator must be told the classes"
         return torch.cat([latents, pixel_norm(self.embedding(classes))], dim=1)
+
+    def _colors(self, size: str, x_NCTHW: Tensor) -> Tensor:
+        to_rgb = self.to_rgb[size]
+        assert isinstance(to_rgb, ToRGB)
+        return to_rgb.unbounded(x_NCTHW)
 
     def _first(self, channels: int) -> nn.Module:
         return EqualizedConv3d(channels, channels, time_padding=self.time_padding)
@@ -132,6 +145,7 @@ class Generator(nn.Module):
             latents: [n, latent_dim], standard normal.
             stage: index into the plan.
             alpha: weight of the newest block, 0 (previous stage, up-scaled) to 1. A tensor is not looked at: old and new are both computed.
+                With skips, `smooth` resampling and a bounded output, 0 is that but for where the bound is taken, after up-scaling.
             truncation: the normalised latent is multiplied by it. 1 is the distribution that was trained; towards 0 the
                 dense layer gives its mean over all latents: fewer surprises, less variety.
             dtype: of all arithmetic after the first convolution; None is that of the weights.
@@ -146,10 +160,14 @@ class Generator(nn.Module):
         x = self.dense(given).unflatten(1, (-1, *self.plan.sizes[0]))
         x = self._activate(x.clone(memory_format=torch.channels_last_3d))
         x = self._activate(self.first(x, *styles)).to(dtype or given.dtype)
-        previous = x
+        previous, added = x, self._colors(sizes[0], x) if self.skips else None
         for i in range(1, stage + 1):
             previous = x
             x = run_block(self.blocks[sizes[i]], x, *styles, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
+            if added is not None:
+                added = add(upsample(added, self.plan.scale(i), self.resampling), self._colors(sizes[i], x), alpha if i == stage else 1.0)
+        if added is not None:
+            return bounded(added, self.output)
         rgb: Tensor = self.to_rgb[sizes[stage]](x)
         if stage > 0 and (isinstance(alpha, Tensor) or alpha < 1):
             old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage), self.resampling)

@@ -57,6 +57,13 @@ def blend(old: Tensor, new: Tensor, alpha: float | Tensor) -> Tensor:
     return torch.lerp(old, new, alpha)
 
 
+def add(old: Tensor, new: Tensor, alpha: float | Tensor) -> Tensor:
+    """old + alpha new, with alpha as in `blend`."""
+    if isinstance(alpha, Tensor):
+        return (old.to(alpha.dtype) + alpha * new.to(alpha.dtype)).to(new.dtype)
+    return torch.add(old, new, alpha=alpha)
+
+
 def group_of(clips: int, group_size: int = 4) -> int:
     """How many of a minibatch of `clips` form a group of the minibatch deviation: the largest divisor that is at most `group_size`."""
     return max(g for g in range(1, min(group_size, clips) + 1) if clips % g == 0)

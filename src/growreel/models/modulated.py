@@ -141,6 +141,7 @@ class ModulatedGenerator(Generator):
         image_channels: int,
         resampling: Resampling = "box",
         output: OutputKind = "linear",
+        skips: bool = False,
         time_padding: TimePadding = "zeros",
         classes: int = 0,
         planes: PlanesKind = "linear",
@@ -154,6 +155,7 @@ class ModulatedGenerator(Generator):
             image_channels=image_channels,
             resampling=resampling,
             output=output,
+            skips=skips,
             time_padding=time_padding,
             classes=classes,
         )

@@ -29,9 +29,9 @@ def frames_of_clips(
 ) -> Tensor:
     """Frames [n, c, len(frames), h, w] of the clips that `Generator.forward` makes of the same arguments, but for rounding.
 
-    A generator of another kind makes the whole clip.
+    A generator of another kind, or with skips, makes the whole clip.
     """
-    if type(generator) is not Generator or not all(type(block) is GeneratorBlock for block in generator.blocks.values()):
+    if type(generator) is not Generator or generator.skips or not all(type(block) is GeneratorBlock for block in generator.blocks.values()):
         whole: Tensor = generator(latents, stage, alpha, truncation, dtype, classes)
         return whole[:, :, frames.start : frames.stop]
     sizes, wanted = generator.plan.sizes, (frames.start, frames.stop)
