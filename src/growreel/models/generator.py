@@ -38,21 +38,6 @@ class GeneratorBlock(nn.Module):
         return leaky_pixel_norm_(self.conv1(leaky_pixel_norm_(self.conv0(x_NCTHW))))
 
 
-class ToRGB(EqualizedConv3d):
-    """The features of a voxel to its colours, [n, c_in, t, h, w] -> [n, c, t, h, w]: as they come, or bounded. Those that are still to be
-    added to others are `unbounded`."""
-
-    def __init__(self, in_channels: int, image_channels: int, output: OutputKind) -> None:
-        super().__init__(in_channels, image_channels, kernel_size=1, gain=1)
-        self.output = output
-
-    def forward(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
-        return bounded(self.unbounded(x_NCTHW, product_dtype), self.output)
-
-    def unbounded(self, x_NCTHW: Tensor, product_dtype: torch.dtype | None = None) -> Tensor:
-        return super().forward(x_NCTHW, product_dtype)
-
-
 def bounded(rgb: Tensor, output: OutputKind) -> Tensor:
     """Colours as they are, or between -OUTPUT_BOUND and OUTPUT_BOUND by a tanh."""
     return OUTPUT_BOUND * torch.tanh(rgb) if output == "tanh" else rgb
@@ -94,7 +79,9 @@ class Generator(nn.Module):
         self.dense = EqualizedLinear(self.input_dim, widths[0] * sizes[0].voxels, gain=math.sqrt(2) / 4, bias_repeats=sizes[0].voxels)
         self.first = self._first(widths[0])
         self.blocks = nn.ModuleDict({str(sizes[i]): self._block(widths[i - 1], widths[i], plan.scale(i)) for i in range(1, len(sizes))})
-        self.to_rgb = nn.ModuleDict({str(size): ToRGB(width, image_channels, output) for size, width in zip(sizes, widths, strict=True)})
+        self.to_rgb = nn.ModuleDict(
+            {str(size): EqualizedConv3d(width, image_channels, kernel_size=1, gain=1) for size, width in zip(sizes, widths, strict=True)}
+        )
 
     @property
     def input_dim(self) -> int:
@@ -110,11 +97,6 @@ class Generator(nn.Module):
             return latents
         assert classes is not None, "a conditional generator must be told the classes"
         return torch.cat([latents, pixel_norm(self.embedding(classes))], dim=1)
-
-    def _colors(self, size: str, x_NCTHW: Tensor) -> Tensor:
-        to_rgb = self.to_rgb[size]
-        assert isinstance(to_rgb, ToRGB)
-        return to_rgb.unbounded(x_NCTHW)
 
     def _first(self, channels: int) -> nn.Module:
         return EqualizedConv3d(channels, channels, time_padding=self.time_padding)
@@ -160,16 +142,16 @@ class Generator(nn.Module):
         x = self.dense(given).unflatten(1, (-1, *self.plan.sizes[0]))
         x = self._activate(x.clone(memory_format=torch.channels_last_3d))
         x = self._activate(self.first(x, *styles)).to(dtype or given.dtype)
-        previous, added = x, self._colors(sizes[0], x) if self.skips else None
+        previous, added = x, self.to_rgb[sizes[0]](x) if self.skips else None
         for i in range(1, stage + 1):
             previous = x
             x = run_block(self.blocks[sizes[i]], x, *styles, when_voxels=self.recompute_voxels, voxels=self.plan.sizes[i].voxels)
             if added is not None:
-                added = add(upsample(added, self.plan.scale(i), self.resampling), self._colors(sizes[i], x), alpha if i == stage else 1.0)
+                added = add(upsample(added, self.plan.scale(i), self.resampling), self.to_rgb[sizes[i]](x), alpha if i == stage else 1.0)
         if added is not None:
             return bounded(added, self.output)
-        rgb: Tensor = self.to_rgb[sizes[stage]](x)
+        rgb = bounded(self.to_rgb[sizes[stage]](x), self.output)
         if stage > 0 and (isinstance(alpha, Tensor) or alpha < 1):
-            old = upsample(self.to_rgb[sizes[stage - 1]](previous), self.plan.scale(stage), self.resampling)
+            old = upsample(bounded(self.to_rgb[sizes[stage - 1]](previous), self.output), self.plan.scale(stage), self.resampling)
             rgb = blend(old, rgb, alpha)
         return rgb

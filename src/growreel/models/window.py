@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from growreel.models.functions import leaky_pixel_norm_
-from growreel.models.generator import Generator, GeneratorBlock
+from growreel.models.generator import Generator, GeneratorBlock, bounded
 from growreel.models.layers import blend, upsample
 
 Window = tuple[int, int]
@@ -52,9 +52,10 @@ def frames_of_clips(
         between, began = _before_conv1(outputs[i], sizes[i].t), outputs[i - 1][0] * generator.plan.scale(i).t
         x = _cut(leaky_pixel_norm_(block.conv0(x)), between, began)
         x = _cut(leaky_pixel_norm_(block.conv1(x)), outputs[i], between[0])
-    rgb: Tensor = generator.to_rgb[str(sizes[stage])](x)
+    rgb = bounded(generator.to_rgb[str(sizes[stage])](x), generator.output)
     if stage > 0 and alpha < 1:
-        old = upsample(generator.to_rgb[str(sizes[stage - 1])](previous), generator.plan.scale(stage), generator.resampling)
+        old = bounded(generator.to_rgb[str(sizes[stage - 1])](previous), generator.output)
+        old = upsample(old, generator.plan.scale(stage), generator.resampling)
         rgb = blend(_cut(old, wanted, outputs[stage - 1][0] * generator.plan.scale(stage).t), rgb, alpha)
     return rgb
 
