@@ -120,10 +120,19 @@ LARGER_SIZE = grown(*PAPER_BEGINNING, "16x32x32")
 LARGER: dict[str, Sequence[dict[str, Any]]] = {
     **{f"16x32x32-{name}": (LARGER_SIZE, form) for name, form in LOSS_FORMS.items()},
     **{f"16x32x32-full-{name}": (LARGER_SIZE, form, FULL) for name, form in LOSS_FORMS.items()},
-    "16x32x32-best": (LARGER_SIZE, loss("wgan-gp"), WIDER, LONGER_AVERAGE),
 }
 """Does what was found hold at four times the voxels?"""
-VARIANTS = LOSSES | RATES | ORDERS | OPTIONS | LARGER
+LARGER_BEST = (LARGER_SIZE, loss("wgan-gp"), WIDER, LONGER_AVERAGE)
+SKIPS = {"network": {"skips": True}}
+MODULATED = {"network": {"generator": "modulated", "planes": "curved", "time_padding": "replicate"}}
+FROM_SHAPES: dict[str, Sequence[dict[str, Any]]] = {
+    "16x32x32-best": LARGER_BEST,
+    "16x32x32-best-skips": (*LARGER_BEST, SKIPS),
+    "16x32x32-best-modulated": (*LARGER_BEST, MODULATED),
+    "16x32x32-best-modulated-skips": (*LARGER_BEST, MODULATED, SKIPS),
+}
+"""Does what made procedural shapes clearer (docs/log.md, 2026-11-27 and 28) help here too?"""
+VARIANTS = LOSSES | RATES | ORDERS | OPTIONS | LARGER | FROM_SHAPES
 
 
 def merged(*trees: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from quality import LARGER, LOSSES, OPTIONS, ORDERS, RATES
+from quality import FROM_SHAPES, LARGER, LOSSES, OPTIONS, ORDERS, RATES
 
 from growreel.bench.report import markdown_rows
 from growreel.config import load_config
@@ -36,8 +36,15 @@ GROUPS = {
     "orders": ("swgan-released", *ORDERS),
     "options": ("wgan-gp", *OPTIONS),
     "larger": tuple(LARGER),
+    "from-shapes": tuple(FROM_SHAPES),
 }
-REFERENCES = {"losses": "wgan-gp", "orders": "swgan-released", "options": "wgan-gp", "larger": "16x32x32-wgan-gp"}
+REFERENCES = {
+    "losses": "wgan-gp",
+    "orders": "swgan-released",
+    "options": "wgan-gp",
+    "larger": "16x32x32-wgan-gp",
+    "from-shapes": "16x32x32-best",
+}
 STRIP = "samples.png"
 FIGURES = {
     "swd": ("swd", "mean"),
