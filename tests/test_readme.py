@@ -38,10 +38,11 @@ def test_every_command_is_shown_with_its_flags_or_in_the_table() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the docs' `run` has a model, whose settings `--init-from` takes."""
+    """A folder in which the docs' `run` has a model, whose settings `--init-from` takes, and the configurations that docs name."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "run" / "models").mkdir(parents=True)
     shutil.copyfile(PRETRAINED / f"{pretrained_names()[0]}.safetensors", folder / "run" / "models" / "000000100.safetensors")
+    (folder / "docs").symlink_to(ROOT / "docs")
     return folder
 
 
