@@ -130,7 +130,7 @@ def samples(variants: Sequence[str], store: Path, path: Path) -> None:
         return
     print(f"{path.name}, rows from above: {', '.join(kept)}, real")
     with ClipStore.open(store) as opened:
-        size = load_config(KEPT / f"{variants[0]}-0" / "config.yaml").growth.plan().sizes[-1]
+        size = load_config(next(iter(kept.values())).with_name("config.yaml")).growth.plan().sizes[-1]
         real = strip(opened.read(np.random.default_rng(0).integers(0, len(opened), 2).tolist(), size))
     rows = [np.pad(row, ((0, 1), (0, 0), (0, 0))) for row in (*(np.asarray(Image.open(file)) for file in kept.values()), real)]
     write_clip(path, enlarge(np.concatenate(rows, axis=0)[None, None], 3)[0], fps=1)
